@@ -1,0 +1,58 @@
+"""The criterion: label-smoothed cross-entropy of the gated model plus its gate penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+from torch import Tensor, nn
+
+_PREFIX = "gates/"
+_DIGITS = {"temperature": 10, "gate_softness": 5, "margin": 5}
+
+
+@register_criterion(
+    "dsp_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig
+)
+class DspLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
+    """fairseq's criterion, computed under the sampled gates, plus the model's gate penalty.
+
+    The penalty is per token, as the loss is after fairseq's division by the sample size; an
+    estimator whose budget is exact has none. Logged besides fairseq's own values: what
+    ``HeadGates.statistics`` returns.
+    """
+
+    def forward(
+        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        penalty = model.head_gates.penalty()
+        if penalty is not None and model.training:
+            loss = loss + penalty * sample_size
+            logging_output[_PREFIX + "penalty"] = penalty.detach()
+        with torch.no_grad():
+            for name, value in model.head_gates.statistics().items():
+                logging_output[_PREFIX + name] = value
+        # fairseq sums these over micro-batches and processes: a count makes means of them again.
+        logging_output["gate_logs"] = 1
+        return loss, sample_size, logging_output
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: Sequence[dict[str, Any]]) -> None:
+        """Aggregates over micro-batches and processes, and puts all values into the logs."""
+        super().reduce_metrics(logging_outputs)
+        count = sum(log.get("gate_logs", 0) for log in logging_outputs)
+        if not count:
+            return
+        keys = dict.fromkeys(key for log in logging_outputs for key in log if key.startswith(_PREFIX))
+        for key in keys:
+            name = key.removeprefix(_PREFIX)
+            mean = sum(log.get(key, 0) for log in logging_outputs) / count
+            metrics.log_scalar(name, mean, round=_DIGITS.get(name, 3))

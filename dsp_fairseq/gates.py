@@ -1,0 +1,197 @@
+"""``HeadGates``: importance, how gates are drawn from it, and when that ends."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from .config import PruningPlan
+from .errors import UsageError
+from .heads import HeadLayout
+from .subset import ESTIMATORS, gumbel_noise, log_linear, top_k_mask
+
+logger = logging.getLogger(__name__)
+
+
+class HeadGates(nn.Module):
+    """One gate per head, drawn from learned importance under a hard budget of K heads.
+
+    The state is in tensors of the state dict, in float32 so that averaging tools may handle it:
+
+    - ``importance`` ``[N]``, a parameter: log-weights of the heads.
+    - ``mask`` ``[N]``: the top-K set of the last training update; final once frozen.
+    - ``frozen`` ``[]``: 1 once the mask is final.
+    - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
+
+    With K = 0 or K = N nothing is drawn and importance gets no gradient.
+
+    Args:
+        layout: the model's heads.
+        plan: budget, estimator, schedule and seed.
+    """
+
+    importance: nn.Parameter
+    mask: Tensor
+    frozen: Tensor
+    last_change: Tensor
+
+    def __init__(self, layout: HeadLayout, plan: PruningPlan) -> None:
+        super().__init__()
+        self.layout = layout
+        self.plan = plan
+        self.estimator = ESTIMATORS[plan.estimator]()
+        n = layout.num_heads
+        self.importance = nn.Parameter(torch.zeros(n))
+        self.importance.param_group = "importance"
+        self.register_buffer("mask", torch.zeros(n))
+        self.register_buffer("frozen", torch.tensor(0.0))
+        self.register_buffer("last_change", torch.tensor(0.0))
+        self.num_updates = 0
+        self._is_frozen = False
+        self._gates: Tensor | None = None
+
+    # ---- state
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the mask is final (a plain bool: reading ``frozen`` would wait for the GPU)."""
+        return self._is_frozen
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the budget leaves no choice: K = 0 or K = N."""
+        return self.plan.budget in (0, self.layout.num_heads)
+
+    @property
+    def is_sampling(self) -> bool:
+        """Whether training draws relaxed gates."""
+        return not (self.is_frozen or self.is_constant)
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at the current update; a pure function of its number."""
+        plan = self.plan
+        return log_linear(
+            self.num_updates, plan.initial_temperature, plan.final_temperature, plan.cooldown_steps
+        )
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq's hook: the number of completed updates, once per micro-batch.
+
+        Nothing else happens here, since the hook is also called before a checkpoint is loaded,
+        with the update number of that checkpoint.
+        """
+        self.num_updates = num_updates
+
+    def open_mask(self) -> Tensor:
+        """The hard 0/1 mask ``[N]`` that evaluation uses: exactly K ones, without noise."""
+        if self.is_frozen:
+            return self.mask
+        return self._top_k()
+
+    # ---- training
+
+    def begin_forward(self) -> bool:
+        """Called before each training forward pass; returns whether it froze the heads."""
+        if self.is_frozen:
+            return False
+        top = self._top_k()
+        # Compared on the device: asking for the answer here would stall a GPU at every update.
+        changed = (top != self.mask).any()
+        now = torch.full_like(self.last_change, float(self.num_updates))
+        self.last_change.copy_(torch.where(changed, now, self.last_change))
+        self.mask.copy_(top)
+        if self.num_updates < self.plan.freeze_after or self.is_constant:
+            return False
+        self._freeze()
+        return True
+
+    def forward(self) -> Tensor:
+        """This update's gates ``[N]`` in float32; they sum to K and carry gradient to importance.
+
+        The noise depends on (seed, update) only, so all micro-batches and all processes of an
+        update see the same gates.
+        """
+        noise = gumbel_noise(self.layout.num_heads, self.plan.seed, self.num_updates)
+        gates = self.estimator(
+            self.importance, self.plan.budget, self.temperature, noise.to(self.importance.device)
+        ).to(torch.float32)
+        self._gates = gates.detach()
+        return gates
+
+    def penalty(self) -> Tensor | None:
+        """What the estimator adds to the loss per token; None where the budget is exact by itself."""
+        return None
+
+    def _freeze(self) -> None:
+        self.frozen.fill_(1.0)
+        self._set_frozen(True)
+        kept = self.layout.kept(self.mask)
+        logger.info(
+            "froze %d of %d heads at update %d (the top-%d set last changed at update %d): %s",
+            self.plan.budget,
+            self.layout.num_heads,
+            self.num_updates,
+            self.plan.budget,
+            int(self.last_change),
+            "; ".join(f"{site} keeps {heads}" for site, heads in kept.items() if heads),
+        )
+
+    def _set_frozen(self, frozen: bool) -> None:
+        self._is_frozen = frozen
+        # The optimizer sees the parameter only, and must not move it on by momentum.
+        self.importance.learns = not frozen
+
+    def _top_k(self) -> Tensor:
+        return top_k_mask(self.importance, self.plan.budget, self.plan.floors)
+
+    # ---- checkpoints
+
+    def after_load(self) -> None:
+        """Brings the flags in line with the tensors that were just loaded.
+
+        Raises:
+            UsageError: the checkpoint is frozen at another number of heads.
+        """
+        self._set_frozen(bool(self.frozen))
+        if self.is_frozen and int(self.mask.sum()) != self.plan.budget:
+            raise UsageError(
+                f"the checkpoint is frozen at {int(self.mask.sum())} heads, but --num-of-heads is "
+                f"{self.plan.budget}: use the number it was trained for"
+            )
+        if self.is_sampling:
+            logger.info(
+                "the heads of this checkpoint are not frozen: evaluation uses the top %d of %d by "
+                "importance",
+                self.plan.budget,
+                self.layout.num_heads,
+            )
+
+    # ---- what a person wants to watch
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Scalars for the log: temperature, gates, margin, heads kept per kind of site, frozen."""
+        mask = self.open_mask()
+        drawn = self._gates if self.training and self.is_sampling else None
+        gates = mask if drawn is None else drawn
+        kept = {
+            "heads_" + kind.replace(".", "_"): mask[self.layout.indices(kind)].sum()
+            for kind in self.layout.kinds()
+        }
+        return {
+            "temperature": torch.tensor(self.temperature),
+            "gate_sum": gates.sum(),
+            "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
+            "margin": self._margin(),
+            "frozen": self.frozen,
+            **kept,
+        }
+
+    def _margin(self) -> Tensor:
+        """Importance of the K-th head less that of the next; 0 where there is no choice."""
+        if self.is_constant:
+            return torch.zeros(())
+        ranked = self.importance.detach().sort(descending=True).values
+        return ranked[self.plan.budget - 1] - ranked[self.plan.budget]

@@ -1,0 +1,93 @@
+"""The head layout: the fixed order that maps every (site, layer, head) to an index ``0..N-1``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+ENCODER_SELF = "encoder.self"
+DECODER_SELF = "decoder.self"
+DECODER_CROSS = "decoder.cross"
+KINDS = (ENCODER_SELF, DECODER_SELF, DECODER_CROSS)
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """One attention sublayer: a kind of :data:`KINDS` and its layer number, from 0."""
+
+    kind: str
+    layer: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.layer}"
+
+
+class HeadLayout:
+    """Sites in a fixed order (by kind, then by layer) and the number of heads of each.
+
+    Args:
+        heads_per_site: site -> number of heads; the order of the mapping does not matter.
+    """
+
+    def __init__(self, heads_per_site: Mapping[Site, int]) -> None:
+        order = sorted(heads_per_site, key=lambda site: (KINDS.index(site.kind), site.layer))
+        self.sites: tuple[Site, ...] = tuple(order)
+        self.heads: tuple[int, ...] = tuple(heads_per_site[site] for site in order)
+        ends = tuple(accumulate(self.heads))
+        self._slices = {
+            site: slice(end - heads, end)
+            for site, heads, end in zip(order, self.heads, ends, strict=True)
+        }
+
+    @property
+    def num_heads(self) -> int:
+        """N, the number of heads in the model."""
+        return sum(self.heads)
+
+    def slice(self, site: Site) -> slice:
+        """The indices of one site's heads."""
+        return self._slices[site]
+
+    def indices(self, kind: str) -> list[int]:
+        """The indices of all heads of one kind of site."""
+        return [i for site in self.sites if site.kind == kind for i in self._range(site)]
+
+    def kinds(self) -> list[str]:
+        """The kinds of site that this model has, in layout order."""
+        return [kind for kind in KINDS if any(site.kind == kind for site in self.sites)]
+
+    def split(self, vector: Tensor) -> dict[Site, Tensor]:
+        """Cuts a vector ``[N]`` into one view per site."""
+        return {site: vector[self._slices[site]] for site in self.sites}
+
+    def kept(self, mask: Tensor) -> dict[Site, list[int]]:
+        """Per site, the numbers (within the site) of the heads that a 0/1 mask ``[N]`` keeps."""
+        flags = [bool(value) for value in mask.tolist()]
+        return {
+            site: [head for head, index in enumerate(self._range(site)) if flags[index]]
+            for site in self.sites
+        }
+
+    def mask(self, kept: Mapping[Site, Sequence[int]]) -> Tensor:
+        """The inverse of :meth:`kept`: a float 0/1 mask ``[N]``; sites not named keep nothing."""
+        mask = torch.zeros(self.num_heads)
+        for site, heads in kept.items():
+            start = self._slices[site].start
+            mask[[start + head for head in heads]] = 1.0
+        return mask
+
+    def _range(self, site: Site) -> range:
+        cut = self._slices[site]
+        return range(cut.start, cut.stop)
+
+    def __str__(self) -> str:
+        parts = []
+        for kind in self.kinds():
+            counts = [h for site, h in zip(self.sites, self.heads, strict=True) if site.kind == kind]
+            same = f"{len(counts)}x{counts[0]}" if len(set(counts)) == 1 else "+".join(map(str, counts))
+            parts.append(f"{kind} {same}")
+        return f"{self.num_heads} heads ({', '.join(parts)})"

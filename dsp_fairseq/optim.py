@@ -1,0 +1,94 @@
+"""Adam with a learning rate of its own for importance."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.optim import register_optimizer
+from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from fairseq.utils import clip_grad_norm_
+from torch import Tensor, nn
+
+from .errors import UsageError
+
+
+@dataclass
+class DspAdamConfig(FairseqAdamConfig):
+    """Adam's flags and those of the importance group."""
+
+    pruning_lr: float = field(
+        default=0.2,
+        metadata={"help": "constant learning rate of head importance (default: 0.2)"},
+    )
+    pruning_clip_norm: float = field(
+        default=1.0,
+        metadata={
+            "help": "clip the gradient norm of importance by this, apart from --clip-norm; "
+            "0 does not clip (default: 1.0)"
+        },
+    )
+
+
+@register_optimizer("dsp_adam", dataclass=DspAdamConfig)
+class DspAdam(FairseqAdam):
+    """fairseq's Adam with two parameter groups: weights, and importance.
+
+    Importance has a constant learning rate that no scheduler touches, no weight decay, and a
+    gradient norm clipped by itself. Once frozen it does not move at all, not even by momentum.
+    """
+
+    def __init__(self, cfg: DspAdamConfig, params: Iterable[nn.Parameter]) -> None:
+        if cfg.pruning_lr < 0 or cfg.pruning_clip_norm < 0:
+            raise UsageError("--pruning-lr and --pruning-clip-norm must not be negative")
+        params = list(params)
+        self._importance = [p for p in params if _is_importance(p)]
+        weights = [p for p in params if not _is_importance(p)]
+        groups = [{"params": weights}]
+        if self._importance:
+            groups.append({"params": self._importance})
+        super().__init__(cfg, groups)
+        self._set_importance_group()
+
+    def set_lr(self, lr: float) -> None:
+        """Sets the learning rate of the weights only."""
+        super().set_lr(lr)
+        self._set_importance_group()
+
+    def load_state_dict(
+        self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None
+    ) -> None:
+        super().load_state_dict(state_dict, optimizer_overrides)
+        self._set_importance_group()
+
+    def clip_grad_norm(
+        self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Clips the weights by ``max_norm`` and importance by ``--pruning-clip-norm``.
+
+        Returns:
+            the gradient norm of the weights, or that of importance where it is not finite, so
+            that fairseq's check of the gradients sees it.
+        """
+        weights = clip_grad_norm_(self.param_groups[0]["params"], max_norm, aggregate_norm_fn)
+        if not any(p.grad is not None for p in self._importance):
+            return weights
+        importance = clip_grad_norm_(
+            self._importance, self.cfg.pruning_clip_norm, aggregate_norm_fn
+        ).to(weights.device)
+        return torch.where(torch.isfinite(importance), weights, importance)
+
+    def step(self, *args: Any, **kwargs: Any) -> None:
+        # A freeze happens between two calls of set_lr.
+        self._set_importance_group()
+        super().step(*args, **kwargs)
+
+    def _set_importance_group(self) -> None:
+        for group in self.param_groups[1:]:
+            learns = all(getattr(p, "learns", True) for p in group["params"])
+            group["lr"] = float(self.cfg.pruning_lr) if learns else 0.0
+            group["weight_decay"] = 0.0
+
+
+def _is_importance(parameter: nn.Parameter) -> bool:
+    return getattr(parameter, "param_group", None) == "importance"

@@ -1,0 +1,140 @@
+"""``dsp-score``: BLEU of what fairseq-generate printed, detokenised and tokenised."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sacrebleu.metrics import BLEU
+from sacremoses import MosesDetokenizer
+
+from .errors import UsageError
+
+_LINE = re.compile(r"^([HT])-(\d+)\t(.*)$")
+
+
+@dataclass(frozen=True)
+class Score:
+    """BLEU and the sacreBLEU signature that names every setting behind it."""
+
+    bleu: float
+    signature: str
+
+
+def read_generated(path: Path) -> tuple[list[str], list[str]]:
+    """Best hypotheses and references of fairseq-generate's output, in the order of the data.
+
+    Raises:
+        UsageError: the file cannot be read, holds no hypothesis, or misses some.
+    """
+    lines: dict[str, dict[int, str]] = {"H": {}, "T": {}}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    for line in text.split("\n"):
+        if match := _LINE.match(line):
+            kind, number, rest = match.groups()
+            sentence = rest.split("\t", 1)[-1] if kind == "H" else rest
+            # With --nbest the best hypothesis comes first.
+            lines[kind].setdefault(int(number), sentence)
+    hypotheses, references = lines["H"], lines["T"]
+    if not hypotheses:
+        raise UsageError(f"{path} holds no hypothesis (H- lines): is it fairseq-generate's output?")
+    missing = set(range(max(hypotheses) + 1)) - set(hypotheses)
+    if missing or set(references) != set(hypotheses):
+        raise UsageError(f"{path} is incomplete: sentence {min(missing, default='?')} is missing")
+    return [hypotheses[i] for i in sorted(hypotheses)], [references[i] for i in sorted(references)]
+
+
+def join_subwords(subword: str) -> Callable[[str], str]:
+    """What turns subword units into words again; it leaves whole words as they are."""
+    if subword == "sentencepiece":
+        return lambda line: (
+            line.replace(" ", "").replace("\u2581", " ").strip() if "\u2581" in line else line
+        )
+    return lambda line: (line + " ").replace("@@ ", "").rstrip()
+
+
+def tokenised_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """BLEU over the tokens as they stand, for comparison with papers that report it."""
+    metric = BLEU(tokenize="none", force=True)
+    return _score(metric, hypotheses, references)
+
+
+def detokenised_bleu(
+    hypotheses: Sequence[str], references: Sequence[str], lowercase: bool
+) -> Score:
+    """sacreBLEU of plain text against the untouched references."""
+    return _score(BLEU(lowercase=lowercase), hypotheses, references)
+
+
+def _score(metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    result = metric.corpus_score(list(hypotheses), [list(references)])
+    return Score(round(result.score, 2), str(metric.get_signature()))
+
+
+def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Score]:
+    """Scores an output of fairseq-generate against a folder that ``data-prep/`` made.
+
+    Args:
+        generated: the captured standard output, or ``generate-*.txt`` of ``--results-path``.
+        data: the prepared folder, for its ``prep.json`` and plain references.
+        split: which references, ``test`` or ``valid``.
+
+    Returns:
+        ``sacrebleu`` (detokenised) and ``tokenised_bleu``.
+
+    Raises:
+        UsageError: unreadable files, or another number of sentences than the references have.
+    """
+    try:
+        prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
+        plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
+    plain_references = plain.removesuffix("\n").split("\n")
+    words = join_subwords(prep["subword"])
+    hypotheses, references = ([words(line) for line in side] for side in read_generated(generated))
+    if len(hypotheses) != len(plain_references):
+        raise UsageError(
+            f"{generated} has {len(hypotheses)} sentences, the {split} split of {data} has "
+            f"{len(plain_references)}"
+        )
+    detokenised = hypotheses
+    if prep["tokenized"]:
+        detokenizer = MosesDetokenizer(lang=prep["target"])
+        detokenised = [detokenizer.detokenize(line.split()) for line in hypotheses]
+    return {
+        "sacrebleu": detokenised_bleu(detokenised, plain_references, prep["lowercase"]),
+        "tokenised_bleu": tokenised_bleu(hypotheses, references),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-score``."""
+    parser = argparse.ArgumentParser(
+        prog="dsp-score",
+        description="BLEU of what fairseq-generate printed: detokenised sacreBLEU with its "
+        "signature, and BLEU over tokens beside it.",
+        epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
+    )
+    parser.add_argument("generated", type=Path, help="output of fairseq-generate")
+    parser.add_argument("--data", type=Path, required=True, help="folder that data-prep/ made")
+    parser.add_argument("--split", default="test", choices=("test", "valid"))
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    args = parser.parse_args(argv)
+    scores = score_file(args.generated, args.data, args.split)
+    if args.json:
+        print(json.dumps({name: asdict(score) for name, score in scores.items()}))
+        return
+    for name, score in scores.items():
+        print(f"{name.replace('_', ' '):<15} {score.bleu:6.2f}   {score.signature}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The hard top-K: which heads are kept in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def top_k_mask(
+    importance: Tensor, k: int, floors: Sequence[tuple[Sequence[int], int]] = ()
+) -> Tensor:
+    """The 0/1 mask ``[N]`` (float32) of the K most important heads; exactly K, always.
+
+    Ties go to the lower index, so the answer never depends on the device or the sorting routine.
+
+    Args:
+        importance: log-weights ``[N]``, finite.
+        k: budget, ``0..N``.
+        floors: (indices, at least) pairs over disjoint sets of heads: the best ``at least`` heads
+            of each set are taken first, the rest of the budget goes by importance alone.
+
+    Raises:
+        ValueError: the budget is outside ``0..N`` or smaller than the sum of the floors.
+    """
+    n = importance.numel()
+    if not 0 <= k <= n:
+        raise ValueError(f"budget {k} is outside 0..{n}")
+    if sum(least for _, least in floors) > k:
+        raise ValueError(f"floors add up to more than the budget {k}")
+    order = torch.argsort(importance.detach(), descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(n, device=order.device)
+    for indices, least in floors:
+        members = torch.as_tensor(indices, device=order.device)
+        best = members[torch.argsort(rank[members])[:least]]
+        rank[best] -= n
+    mask = torch.zeros(n, device=importance.device)
+    mask[torch.argsort(rank)[:k]] = 1.0
+    return mask

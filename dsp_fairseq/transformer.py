@@ -1,0 +1,313 @@
+"""The gated encoder-decoder transformer and its architectures."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.distributed import fsdp_wrap
+from fairseq.models import register_model, register_model_architecture
+from fairseq.models.transformer import (
+    TransformerConfig,
+    TransformerDecoderBase,
+    TransformerEncoderBase,
+    TransformerModel,
+)
+from fairseq.models.transformer.transformer_legacy import (
+    base_architecture,
+    transformer_iwslt_de_en,
+    transformer_wmt_en_de,
+    transformer_wmt_en_de_big,
+)
+from fairseq.modules.checkpoint_activations import checkpoint_wrapper
+from fairseq.modules.transformer_layer import (
+    TransformerDecoderLayerBase,
+    TransformerEncoderLayerBase,
+)
+from torch import Tensor, nn
+
+from .attention import GatedAttention
+from .config import (
+    PruningConfig,
+    as_namespace,
+    plan_pruning,
+    training_flag,
+    warn_about_schedule,
+)
+from .errors import UsageError
+from .gates import HeadGates
+from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site
+
+logger = logging.getLogger(__name__)
+
+
+class GatedEncoderLayer(TransformerEncoderLayerBase):
+    """fairseq's encoder layer with gated self-attention."""
+
+    def build_self_attention(self, embed_dim: int, cfg: TransformerConfig) -> GatedAttention:
+        return GatedAttention(
+            embed_dim,
+            cfg.encoder.attention_heads,
+            dropout=cfg.attention_dropout,
+            self_attention=True,
+        )
+
+
+class GatedDecoderLayer(TransformerDecoderLayerBase):
+    """fairseq's decoder layer with gated self-attention and gated encoder attention."""
+
+    def build_self_attention(
+        self, embed_dim: int, cfg: TransformerConfig, **kwargs: Any
+    ) -> GatedAttention:
+        return GatedAttention(
+            embed_dim,
+            cfg.decoder.attention_heads,
+            dropout=cfg.attention_dropout,
+            self_attention=True,
+        )
+
+    def build_encoder_attention(self, embed_dim: int, cfg: TransformerConfig) -> GatedAttention:
+        return GatedAttention(
+            embed_dim,
+            cfg.decoder.attention_heads,
+            kdim=cfg.encoder.embed_dim,
+            vdim=cfg.encoder.embed_dim,
+            dropout=cfg.attention_dropout,
+            encoder_decoder_attention=True,
+        )
+
+
+def _wrap(layer: nn.Module, cfg: TransformerConfig) -> nn.Module:
+    """Activation checkpointing and sharding of a layer, as fairseq's own layer builders do it."""
+    if cfg.checkpoint_activations:
+        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
+    return fsdp_wrap(
+        layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap
+    )
+
+
+class GatedTransformerEncoder(TransformerEncoderBase):
+    """fairseq's encoder, of gated layers."""
+
+    def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
+        return _wrap(GatedEncoderLayer(cfg, return_fc=self.return_fc), cfg)
+
+
+class GatedTransformerDecoder(TransformerDecoderBase):
+    """fairseq's decoder, of gated layers."""
+
+    def build_decoder_layer(
+        self, cfg: TransformerConfig, no_encoder_attn: bool = False
+    ) -> nn.Module:
+        return _wrap(GatedDecoderLayer(cfg, no_encoder_attn), cfg)
+
+
+@register_model("dsp_transformer")
+class DspTransformerModel(TransformerModel):
+    """A transformer that keeps exactly K of its N attention heads.
+
+    While training before the freeze, all heads run and are scaled by relaxed gates. From the
+    freeze on, and in evaluation always, exactly K heads take part.
+
+    Source: Li, Cotterell and Sachan, *Differentiable Subset Pruning of Transformer Heads*,
+    TACL 2021.
+
+    Raises:
+        UsageError: an option that head pruning does not support, or a wrong pruning flag.
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        encoder: GatedTransformerEncoder,
+        decoder: GatedTransformerDecoder,
+    ) -> None:
+        super().__init__(args, encoder, decoder)
+        self._attentions = dict(find_attentions(encoder, decoder))
+        layout = HeadLayout({site: a.num_heads for site, a in self._attentions.items()})
+        plan = plan_pruning(args, layout)
+        self.head_gates = HeadGates(layout, plan)
+        self._open_heads()
+        warn_about_schedule(plan, layout, training_flag(args, "max_update"))
+        logger.info(
+            "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze after %d",
+            plan.budget,
+            layout,
+            plan.estimator,
+            plan.initial_temperature,
+            plan.final_temperature,
+            plan.cooldown_steps,
+            plan.freeze_after,
+        )
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Adds fairseq's transformer flags and the head-pruning flags."""
+        super().add_args(parser)
+        gen_parser_from_dataclass(parser, PruningConfig())
+
+    @classmethod
+    def build_model(cls, args: Any, task: Any) -> DspTransformerModel:
+        """Builds the model from fairseq-train's namespace or fairseq-hydra-train's config."""
+        args = as_namespace(args)
+        base_architecture(args)
+        refuse_unsupported(args)
+        return super().build_model(args, task)
+
+    @classmethod
+    def build_encoder(
+        cls, cfg: TransformerConfig, src_dict: Any, embed_tokens: nn.Module
+    ) -> GatedTransformerEncoder:
+        return GatedTransformerEncoder(cfg, src_dict, embed_tokens)
+
+    @classmethod
+    def build_decoder(
+        cls, cfg: TransformerConfig, tgt_dict: Any, embed_tokens: nn.Module
+    ) -> GatedTransformerDecoder:
+        return GatedTransformerDecoder(
+            cfg, tgt_dict, embed_tokens, no_encoder_attn=cfg.no_cross_attention
+        )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As fairseq's transformer; in training it draws this update's gates first."""
+        if self.training:
+            if self.head_gates.begin_forward():
+                self._open_heads()
+            if self.head_gates.is_sampling:
+                self._scale_heads(self.head_gates())
+        return super().forward(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> DspTransformerModel:
+        super().train(mode)
+        if not mode:
+            self._open_heads()
+        return self
+
+    def make_generation_fast_(self, **kwargs: Any) -> None:
+        """fairseq's hook before generation; the attention modules drop their closed heads."""
+        self._open_heads()
+        super().make_generation_fast_(**kwargs)
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        result = super().load_state_dict(state_dict, *args, **kwargs)
+        self.head_gates.after_load()
+        self._open_heads()
+        return result
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
+        """Checks that the checkpoint is of a gated model with this number of heads.
+
+        A dense transformer checkpoint is taken only where it was asked for, as a start with
+        ``--finetune-from-model``.
+        """
+        super().upgrade_state_dict_named(state_dict, name)
+        own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
+        missing = [key for key in own if key not in state_dict]
+        if len(missing) == len(own):
+            if not training_flag(self.args, "finetune_from_model"):
+                raise UsageError(
+                    "the checkpoint is of a dense transformer, without head importance: start "
+                    "from it with --finetune-from-model, or give its own --arch"
+                )
+            logger.info("dense checkpoint: importance starts at zero for all %s", self.head_gates.layout)
+            state_dict.update(own)
+        elif missing:
+            raise UsageError(f"the checkpoint lacks {', '.join(missing)}: the file is damaged")
+        found = state_dict["head_gates.importance"].numel()
+        if found != self.head_gates.layout.num_heads:
+            raise UsageError(
+                f"the checkpoint has {found} heads, this model "
+                f"{self.head_gates.layout}: their layers or heads differ"
+            )
+
+    def _scale_heads(self, gates: Tensor) -> None:
+        for site, gate in self.head_gates.layout.split(gates).items():
+            self._attentions[site].use_gate(gate)
+
+    def _open_heads(self) -> None:
+        kept = self.head_gates.layout.kept(self.head_gates.open_mask())
+        for site, heads in kept.items():
+            self._attentions[site].use_heads(heads)
+
+
+def find_attentions(
+    encoder: GatedTransformerEncoder, decoder: GatedTransformerDecoder
+) -> Iterator[tuple[Site, GatedAttention]]:
+    """All gated attention sublayers of a model, with their sites."""
+    # children() and not iteration: with layer drop, iterating skips layers at random.
+    for number, layer in enumerate(encoder.layers.children()):
+        yield Site(ENCODER_SELF, number), layer.self_attn
+    for number, layer in enumerate(decoder.layers.children()):
+        yield Site(DECODER_SELF, number), layer.self_attn
+        if layer.encoder_attn is not None:
+            yield Site(DECODER_CROSS, number), layer.encoder_attn
+
+
+_UNSUPPORTED: tuple[tuple[str, str], ...] = (
+    ("quant_noise_pq", "--quant-noise-pq"),
+    ("quant_noise_scalar", "--quant-noise-scalar"),
+    ("encoder_xformers_att_config", "--encoder-xformers-att-config"),
+    ("decoder_xformers_att_config", "--decoder-xformers-att-config"),
+    ("cross_self_attention", "--cross-self-attention"),
+    ("encoder_layers_to_keep", "--encoder-layers-to-keep"),
+    ("decoder_layers_to_keep", "--decoder-layers-to-keep"),
+    ("base_layers", "--base-layers"),
+    ("store_ema", "--store-ema"),
+)
+
+
+def refuse_unsupported(args: Any) -> None:
+    """Refuses what head pruning cannot do, by the name of its flag.
+
+    Raises:
+        UsageError: the first such flag that is set.
+    """
+    for name, flag in _UNSUPPORTED:
+        if getattr(args, name, None):
+            raise UsageError(f"{flag} is not supported by dsp_transformer")
+    optimizer = getattr(args, "optimizer", None)
+    if optimizer not in (None, "dsp_adam"):
+        raise UsageError(
+            f"--optimizer {optimizer} would train importance at the model's learning rate: "
+            "use --optimizer dsp_adam"
+        )
+    flattens = getattr(args, "fp16", False) and not (
+        getattr(args, "fp16_no_flatten_grads", False)
+        or getattr(args, "memory_efficient_fp16", False)
+    )
+    if flattens:
+        raise UsageError(
+            "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
+        )
+
+
+# ---- architectures
+
+
+def dsp_transformer_tiny(args: Any) -> None:
+    """4+4 layers of width 128 with 4 heads each: 48 heads."""
+    for side in ("encoder", "decoder"):
+        for name, value in (
+            ("layers", 4),
+            ("embed_dim", 128),
+            ("ffn_embed_dim", 256),
+            ("attention_heads", 4),
+        ):
+            key = f"{side}_{name}"
+            setattr(args, key, getattr(args, key, value))
+    base_architecture(args)
+
+
+_ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
+    ("dsp_transformer", base_architecture),
+    ("dsp_transformer_tiny", dsp_transformer_tiny),
+    ("dsp_transformer_iwslt_de_en", transformer_iwslt_de_en),
+    ("dsp_transformer_wmt_en_de", transformer_wmt_en_de),
+    ("dsp_transformer_wmt_en_de_big", transformer_wmt_en_de_big),
+)
+
+for _name, _fill_in in _ARCHITECTURES:
+    register_model_architecture("dsp_transformer", _name)(_fill_in)

@@ -1,0 +1,80 @@
+"""Shared fixtures: tiny models without data."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.models.transformer import TransformerModel
+
+import dsp_fairseq  # noqa: F401
+from dsp_fairseq.transformer import DspTransformerModel
+
+TINY = {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_embed_dim": 16,
+    "decoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 32,
+    "decoder_ffn_embed_dim": 32,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "dropout": 0.0,
+    "initial_temperature": 0.5,
+    "final_temperature": 0.1,
+    "cooldown_steps": 10,
+}
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def task() -> SimpleNamespace:
+    """As much of a translation task as building a model needs."""
+    dictionary = Dictionary()
+    for i in range(20):
+        dictionary.add_symbol(f"w{i}")
+    return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+
+
+@pytest.fixture
+def build(task):
+    """Builds a tiny gated model: 2+2 layers of 4 heads, 24 heads in all."""
+
+    def build_model(num_of_heads: Any = 24, **flags: Any) -> DspTransformerModel:
+        args = Namespace(**{**TINY, "num_of_heads": num_of_heads, **flags})
+        return DspTransformerModel.build_model(args, task)
+
+    return build_model
+
+
+@pytest.fixture
+def build_stock(task):
+    """Builds fairseq's own transformer in the same shape."""
+    return lambda **flags: TransformerModel.build_model(Namespace(**{**TINY, **flags}), task)
+
+
+@pytest.fixture
+def batch(task) -> dict[str, torch.Tensor]:
+    """Three sentence pairs of different lengths, padded as fairseq pads them."""
+    pad, eos = task.source_dictionary.pad(), task.source_dictionary.eos()
+    source = torch.randint(4, 24, (3, 7))
+    source[:, -1] = eos
+    source[1, :2] = pad
+    source[2, :4] = pad
+    previous = torch.randint(4, 24, (3, 6))
+    previous[:, 0] = eos
+    previous[1, 4:] = pad
+    return {
+        "src_tokens": source,
+        "src_lengths": source.ne(pad).sum(1),
+        "prev_output_tokens": previous,
+    }
