@@ -76,8 +76,11 @@ class GatedAttention(MultiheadAttention):
         if self._kept is None:
             return [(linear.weight, linear.bias) for linear in inputs], out
         self._kept = kept = self._kept.to(out.device)
-        rows = [(_rows(linear.weight, kept, self), _rows(linear.bias, kept, self)) for linear in inputs]
-        return rows, _rows(out.t(), kept, self).t()
+        rows = [
+            (_rows(linear.weight, kept, self.head_dim), _rows(linear.bias, kept, self.head_dim))
+            for linear in inputs
+        ]
+        return rows, _rows(out.t(), kept, self.head_dim).t()
 
     # ---- attention
 
@@ -214,9 +217,9 @@ class GatedAttention(MultiheadAttention):
         return out, weights.expand(-1, query.size(0), -1)
 
 
-def _rows(x: Tensor, kept: Tensor, attention: GatedAttention) -> Tensor:
+def _rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:
     """The rows of the kept heads: ``[num_heads*D, ...]`` -> ``[len(kept)*D, ...]``."""
-    return x.unflatten(0, (-1, attention.head_dim)).index_select(0, kept).flatten(0, 1)
+    return x.unflatten(0, (-1, head_dim)).index_select(0, kept).flatten(0, 1)
 
 
 def _replace(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:

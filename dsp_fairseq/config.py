@@ -22,7 +22,7 @@ class PruningConfig(FairseqDataclass):
     """Flags of the gated transformer that say how heads are chosen."""
 
     # Optional[...] and not "... | None": fairseq's parser generator reads these annotations.
-    num_of_heads: Optional[str] = field(  # noqa: UP045
+    num_of_heads: Optional[str] = field(
         default=None,
         metadata={"help": "K, how many attention heads the model keeps: 0..N (required)"},
     )
@@ -39,9 +39,11 @@ class PruningConfig(FairseqDataclass):
     )
     cooldown_steps: int = field(
         default=15000,
-        metadata={"help": "updates over which the temperature falls, log-linearly (default: 15000)"},
+        metadata={"help": "updates over which the temperature falls, log-linearly "
+            "(default: 15000)"
+        },
     )
-    freeze_heads_after: Optional[int] = field(  # noqa: UP045
+    freeze_heads_after: Optional[int] = field(
         default=None,
         metadata={
             "help": "updates after which the top K heads become a fixed mask and importance stops "
@@ -51,11 +53,11 @@ class PruningConfig(FairseqDataclass):
     keep_at_least: str = field(
         default="",
         metadata={
-            "help": "floor on the heads kept per kind of site, as in decoder.cross=1,encoder.self=2 "
-            "(kinds: encoder.self, decoder.self, decoder.cross; default: no floor)"
+            "help": "floor on the heads kept per kind of site, as in "
+            "decoder.cross=1,encoder.self=2; also decoder.self (default: no floor)"
         },
     )
-    gate_seed: Optional[int] = field(  # noqa: UP045
+    gate_seed: Optional[int] = field(
         default=None, metadata={"help": "seed of the gates' own noise (default: --seed)"}
     )
 

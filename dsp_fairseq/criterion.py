@@ -51,8 +51,7 @@ class DspLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         count = sum(log.get("gate_logs", 0) for log in logging_outputs)
         if not count:
             return
-        keys = dict.fromkeys(key for log in logging_outputs for key in log if key.startswith(_PREFIX))
-        for key in keys:
+        for key in (key for key in logging_outputs[0] if key.startswith(_PREFIX)):
             name = key.removeprefix(_PREFIX)
             mean = sum(log.get(key, 0) for log in logging_outputs) / count
             metrics.log_scalar(name, mean, round=_DIGITS.get(name, 3))

@@ -14,6 +14,10 @@ from .subset import ESTIMATORS, gumbel_noise, log_linear, top_k_mask
 
 logger = logging.getLogger(__name__)
 
+NEGLIGIBLE_GATE = 1e-12
+"""Gates below this count as closed: their products would be denormal numbers, on which a CPU
+spends half of its time."""
+
 
 class HeadGates(nn.Module):
     """One gate per head, drawn from learned importance under a hard budget of K heads.
@@ -118,11 +122,14 @@ class HeadGates(nn.Module):
         gates = self.estimator(
             self.importance, self.plan.budget, self.temperature, noise.to(self.importance.device)
         ).to(torch.float32)
+        # A shift and no selection, so that the gradient passes unchanged.
+        values = gates.detach()
+        gates = gates - values.masked_fill(values >= NEGLIGIBLE_GATE, 0.0)
         self._gates = gates.detach()
         return gates
 
     def penalty(self) -> Tensor | None:
-        """What the estimator adds to the loss per token; None where the budget is exact by itself."""
+        """What the estimator adds to the loss per token; None where its budget is exact."""
         return None
 
     def _freeze(self) -> None:
@@ -130,11 +137,10 @@ class HeadGates(nn.Module):
         self._set_frozen(True)
         kept = self.layout.kept(self.mask)
         logger.info(
-            "froze %d of %d heads at update %d (the top-%d set last changed at update %d): %s",
+            "froze %d of %d heads at update %d (that set last changed at update %d): %s",
             self.plan.budget,
             self.layout.num_heads,
             self.num_updates,
-            self.plan.budget,
             int(self.last_change),
             "; ".join(f"{site} keeps {heads}" for site, heads in kept.items() if heads),
         )

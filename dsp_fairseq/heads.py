@@ -87,7 +87,6 @@ class HeadLayout:
     def __str__(self) -> str:
         parts = []
         for kind in self.kinds():
-            counts = [h for site, h in zip(self.sites, self.heads, strict=True) if site.kind == kind]
-            same = f"{len(counts)}x{counts[0]}" if len(set(counts)) == 1 else "+".join(map(str, counts))
-            parts.append(f"{kind} {same}")
+            counts = [self.heads[i] for i, site in enumerate(self.sites) if site.kind == kind]
+            parts.append(f"{kind} {'+'.join(map(str, counts))}")
         return f"{self.num_heads} heads ({', '.join(parts)})"

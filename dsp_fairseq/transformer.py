@@ -212,7 +212,9 @@ class DspTransformerModel(TransformerModel):
                     "the checkpoint is of a dense transformer, without head importance: start "
                     "from it with --finetune-from-model, or give its own --arch"
                 )
-            logger.info("dense checkpoint: importance starts at zero for all %s", self.head_gates.layout)
+            logger.info(
+                "dense checkpoint: importance starts at zero for %s", self.head_gates.layout
+            )
             state_dict.update(own)
         elif missing:
             raise UsageError(f"the checkpoint lacks {', '.join(missing)}: the file is damaged")

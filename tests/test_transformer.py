@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dsp_fairseq.errors import UsageError
-
 OPTIONS = [
     {},
     {"encoder_normalize_before": True, "decoder_normalize_before": True},

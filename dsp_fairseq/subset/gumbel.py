@@ -33,17 +33,17 @@ class _SuccessiveSoftmax(torch.autograd.Function):
         others = r.new_empty(k, n)
         tops = []
         for step in range(k):
-            a = r / temperature
-            top = a.argmax(keepdim=True)
-            a_top = a.gather(0, top)
+            top = r.argmax(keepdim=True)
+            # Relative to the largest, so that nothing is lost where r / t is huge.
+            a = (r - r.gather(0, top)) / temperature
             rest = a.index_fill(0, top, -torch.inf)
             lse_rest = rest.logsumexp(0, keepdim=True)
-            p = torch.exp(a - torch.logaddexp(a_top, lse_rest))
+            p = torch.exp(a - lse_rest.exp().log1p())
             log_left = torch.log1p(-p)
-            log_left.scatter_(0, top, -torch.logaddexp(torch.zeros_like(a_top), a_top - lse_rest))
+            log_left.scatter_(0, top, lse_rest - lse_rest.exp().log1p())
             r += log_left
             taken[step] = p
-            others[step] = torch.exp(rest - lse_rest)
+            others[step] = rest.softmax(0)
             tops.append(top)
         ctx.trace = taken, others, tops
         ctx.temperature = temperature

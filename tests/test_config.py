@@ -1,0 +1,95 @@
+"""The pruning flags: each mistake is one clear line."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from dsp_fairseq.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"num_of_heads": None}, "--num-of-heads is missing: give a whole number from 0 to 24"),
+        ({"num_of_heads": "-1"}, "--num-of-heads -1 is not a whole number from 0 to 24"),
+        ({"num_of_heads": "25"}, "--num-of-heads 25 is not a whole number from 0 to 24"),
+        ({"num_of_heads": "abc"}, "--num-of-heads 'abc' is not a whole number"),
+        ({"num_of_heads": "12.5"}, "--num-of-heads '12.5' is not a whole number"),
+        ({"initial_temperature": 0.0}, "--initial-temperature 0 must be a positive number"),
+        ({"final_temperature": -1.0}, "--final-temperature -1 must be a positive number"),
+        ({"initial_temperature": float("inf")}, "--initial-temperature inf must be"),
+        ({"final_temperature": float("nan")}, "--final-temperature nan must be"),
+        ({"final_temperature": 0.9}, "the temperature may only fall"),
+        ({"cooldown_steps": -1}, "--cooldown-steps -1 must not be negative"),
+        ({"freeze_heads_after": -5}, "--freeze-heads-after -5 must not be negative"),
+        ({"gate_estimator": "magic"}, "--gate-estimator 'magic' is not one of"),
+        ({"keep_at_least": "decoder.cross"}, "--keep-at-least 'decoder.cross': write KIND=COUNT"),
+        ({"keep_at_least": "middle=1"}, "with KIND one of encoder.self"),
+        ({"keep_at_least": "decoder.self=9"}, "the model has 8 decoder.self heads"),
+        ({"keep_at_least": "decoder.self=5,encoder.self=5"}, "asks for more heads than"),
+        ({"quant_noise_pq": 0.1}, "--quant-noise-pq is not supported"),
+        ({"quant_noise_scalar": 0.1}, "--quant-noise-scalar is not supported"),
+        ({"encoder_xformers_att_config": "{}"}, "--encoder-xformers-att-config is not supported"),
+        ({"cross_self_attention": True}, "--cross-self-attention is not supported"),
+        ({"encoder_layers_to_keep": "0,1"}, "--encoder-layers-to-keep is not supported"),
+        ({"store_ema": True}, "--store-ema is not supported"),
+        ({"optimizer": "adam"}, "use --optimizer dsp_adam"),
+        ({"fp16": True}, "add --fp16-no-flatten-grads"),
+    ],
+)
+def test_mistakes_are_named(build, flags, message):
+    with pytest.raises(UsageError) as error:
+        build(**{"num_of_heads": 6, **flags})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unflattened_fp16_is_accepted(build):
+    build(6, fp16=True, fp16_no_flatten_grads=True)
+    build(6, fp16=True, memory_efficient_fp16=True)
+
+
+def test_freeze_defaults_to_the_end_of_the_cooldown(build):
+    assert build(6, cooldown_steps=77).head_gates.plan.freeze_after == 77
+    assert build(6, cooldown_steps=77, freeze_heads_after=5).head_gates.plan.freeze_after == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"cooldown_steps": 200, "freeze_heads_after": 10}, "will not reach --final-temperature"),
+        ({"cooldown_steps": 10, "freeze_heads_after": 100}, "will not be frozen during this"),
+    ],
+)
+def test_a_schedule_beyond_the_training_warns(build, caplog, flags, message):
+    with caplog.at_level(logging.WARNING, "dsp_fairseq"):
+        build(6, max_update=100, **flags)
+    assert message in caplog.text
+
+
+def test_a_fitting_schedule_does_not_warn(build, caplog):
+    with caplog.at_level(logging.WARNING, "dsp_fairseq"):
+        build(6, max_update=100, cooldown_steps=50)
+        build(24, max_update=100, cooldown_steps=500)
+    assert not caplog.text
+
+
+def test_a_dense_checkpoint_is_taken_only_when_asked_for(build, build_stock):
+    dense = build_stock().state_dict()
+    with pytest.raises(UsageError, match="dense transformer"):
+        build(6).load_state_dict(dict(dense))
+    model = build(6, finetune_from_model="dense.pt")
+    model.load_state_dict(dict(dense))
+    assert model.head_gates.importance.abs().max() == 0
+
+
+def test_a_checkpoint_of_another_shape_is_refused_by_name(build):
+    other = build(6, encoder_attention_heads=2).state_dict()
+    with pytest.raises(UsageError, match="the checkpoint has 20 heads, this model 24 heads"):
+        build(6).load_state_dict(other)
+    damaged = build(6).state_dict()
+    del damaged["head_gates.mask"]
+    with pytest.raises(UsageError, match="lacks head_gates.mask"):
+        build(6).load_state_dict(damaged)

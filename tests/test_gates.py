@@ -1,0 +1,201 @@
+"""HeadGates: exactly K, a pure function of (seed, update), and an end to learning."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from dsp_fairseq.errors import UsageError
+
+
+@pytest.mark.parametrize("k", [0, 1, 7, 23, 24])
+@pytest.mark.parametrize("ties", [True, False])
+def test_exactly_k_heads_are_open_before_and_after_the_freeze(build, batch, k, ties):
+    model = build(k, freeze_heads_after=2)
+    if not ties:
+        torch.nn.init.normal_(model.head_gates.importance)
+    for update in range(4):
+        model.train()
+        model.set_num_updates(update)
+        model(**batch)
+        model.eval()
+        model(**batch)
+        assert model.head_gates.open_mask().sum() == k
+        open_heads = sum(
+            a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
+        )
+        assert open_heads == k
+    assert model.head_gates.is_frozen == (not model.head_gates.is_constant)
+
+
+def test_gates_depend_on_seed_and_update_only(build):
+    a, b, other = build(6, gate_seed=3), build(6, seed=3), build(6, seed=4)
+    for update in (0, 5):
+        for model in (a, b, other):
+            model.set_num_updates(update)
+        assert torch.equal(a.head_gates(), b.head_gates())
+        assert torch.equal(a.head_gates(), a.head_gates())
+        assert not torch.equal(a.head_gates(), other.head_gates())
+    gates_at_5 = a.head_gates()
+    a.set_num_updates(0)
+    assert not torch.equal(a.head_gates(), gates_at_5)
+
+
+def test_evaluation_is_deterministic_and_without_noise(build, batch):
+    model = build(6).eval()
+    first = model(**batch)[0]
+    model.set_num_updates(5)
+    assert torch.equal(first, model(**batch)[0])
+
+
+@pytest.mark.parametrize("k", [0, 24])
+def test_a_budget_without_choice_draws_nothing(build, batch, k):
+    model = build(k)
+    model.train()
+    before = torch.get_rng_state()
+    model(**batch)[0].sum().backward()
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.head_gates.importance.grad is None
+
+
+def test_negligible_gates_are_exactly_zero_and_keep_their_gradient(build):
+    model = build(6, initial_temperature=0.03, final_temperature=0.03)
+    torch.nn.init.normal_(model.head_gates.importance)
+    gates = model.head_gates()
+    assert ((gates == 0) | (gates >= 1e-12)).all()
+    assert (gates == 0).any()
+    (gates * torch.randn(24)).sum().backward()
+    assert (model.head_gates.importance.grad[gates == 0] != 0).any()
+
+
+def test_freeze_fixes_the_mask_and_says_when_the_set_last_changed(build, batch, caplog):
+    model = build(6, freeze_heads_after=3)
+    gates = model.head_gates
+    model.train()
+    with caplog.at_level(logging.INFO, "dsp_fairseq"):
+        for update, favourite in enumerate([0, 20, 20, 20, 3]):
+            with torch.no_grad():
+                gates.importance[favourite] += 1.0
+            model.set_num_updates(update)
+            model(**batch)
+    assert gates.is_frozen
+    assert gates.mask[20] == 1
+    assert gates.open_mask().sum() == 6
+    assert "froze 6 of 24 heads at update 3 (that set last changed at update 1)" in caplog.text
+    frozen = gates.mask.clone()
+    with torch.no_grad():
+        gates.importance.uniform_()
+    model(**batch)
+    model.eval()
+    assert torch.equal(gates.open_mask(), frozen)
+
+
+def test_no_gradient_reaches_importance_after_the_freeze(build, batch):
+    model = build(6, freeze_heads_after=0)
+    model.train()
+    model(**batch)[0].sum().backward()
+    assert model.head_gates.importance.grad is None
+    assert model.head_gates.importance.requires_grad
+
+
+def test_closed_heads_get_no_gradient_after_the_freeze(build, batch):
+    model = build(6, freeze_heads_after=0)
+    torch.nn.init.normal_(model.head_gates.importance)
+    model.train()
+    model(**batch)[0].pow(2).sum().backward()
+    kept = model.head_gates.layout.kept(model.head_gates.mask)
+    for site, attention in model._attentions.items():
+        if not kept[site]:
+            assert attention.q_proj.weight.grad is None
+            continue
+        grad = attention.v_proj.weight.grad.view(4, 4, -1).abs().sum((1, 2))
+        assert sorted(torch.nonzero(grad).flatten().tolist()) == kept[site]
+
+
+def test_update_numbers_alone_freeze_nothing(build):
+    # fairseq sets the number of a dense checkpoint before it loads one to fine-tune.
+    model = build(6, freeze_heads_after=3)
+    model.set_num_updates(100)
+    assert not model.head_gates.is_frozen
+    model.eval()
+    assert not model.head_gates.is_frozen
+
+
+def test_state_survives_a_checkpoint(build, batch):
+    model = build(6, freeze_heads_after=1)
+    torch.nn.init.normal_(model.head_gates.importance)
+    model.train()
+    model.set_num_updates(1)
+    model(**batch)
+    copy = build(6, freeze_heads_after=1)
+    copy.load_state_dict(model.state_dict())
+    assert copy.head_gates.is_frozen
+    assert torch.equal(copy.eval()(**batch)[0], model.eval()(**batch)[0])
+
+
+def test_an_unfrozen_checkpoint_evaluates_with_the_top_k_and_says_so(build, batch, caplog):
+    model = build(6)
+    torch.nn.init.normal_(model.head_gates.importance)
+    copy = build(6)
+    with caplog.at_level(logging.INFO, "dsp_fairseq"):
+        copy.load_state_dict(model.state_dict())
+    assert "not frozen: evaluation uses the top 6 of 24" in caplog.text
+    assert torch.equal(copy.eval()(**batch)[0], model.eval()(**batch)[0])
+
+
+def test_a_frozen_checkpoint_refuses_another_budget(build, batch):
+    model = build(6, freeze_heads_after=0)
+    model.train()
+    model(**batch)
+    with pytest.raises(UsageError, match="frozen at 6 heads, but --num-of-heads is 7"):
+        build(7).load_state_dict(model.state_dict())
+
+
+def test_floors_hold_in_evaluation(build):
+    model = build(4, keep_at_least="decoder.cross=2,decoder.self=1").eval()
+    with torch.no_grad():
+        model.head_gates.importance.copy_(-torch.arange(24.0))
+    statistics = model.head_gates.statistics()
+    assert statistics["heads_decoder_cross"] == 2
+    assert statistics["heads_decoder_self"] == 1
+    assert statistics["heads_encoder_self"] == 1
+
+
+def test_statistics_name_what_a_person_wants_to_watch(build, batch):
+    model = build(6)
+    with torch.no_grad():
+        model.head_gates.importance.copy_(torch.arange(24.0))
+    model.train()
+    model.set_num_updates(5)
+    model(**batch)
+    values = {name: float(value) for name, value in model.head_gates.statistics().items()}
+    assert values["gate_sum"] == pytest.approx(6, abs=1e-4)
+    assert values["temperature"] == pytest.approx((0.5 * 0.1) ** 0.5)
+    assert values["margin"] == 1
+    assert values["frozen"] == 0
+    assert 0 < values["gate_softness"] < 0.5
+    kept = [values[f"heads_{kind}"] for kind in ("encoder_self", "decoder_self", "decoder_cross")]
+    assert kept == [0, 0, 6]
+
+
+def test_activation_checkpointing_gives_the_same_gradients(build, batch):
+    grads = []
+    for flag in (False, True):
+        torch.manual_seed(3)
+        model = build(6, checkpoint_activations=flag)
+        model.train()
+        model(**batch)[0].pow(2).sum().backward()
+        grads.append({n: p.grad for n, p in model.named_parameters()})
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_layer_drop_leaves_the_layout_alone(build, batch):
+    model = build(6, encoder_layerdrop=0.5, decoder_layerdrop=0.5)
+    assert model.head_gates.layout.num_heads == 24
+    model.train()
+    for _ in range(5):
+        model(**batch)[0].sum().backward()
+    assert model.eval().head_gates.open_mask().sum() == 6
