@@ -1,0 +1,152 @@
+"""What the benchmarks share: models without data, interleaved timing, ratios with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import statistics
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import options
+from fairseq.data import Dictionary
+from fairseq.data.language_pair_dataset import collate
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks.translation import TranslationTask
+
+import dsp_fairseq  # noqa: F401
+
+SHAPES = {
+    "tiny": "dsp_transformer_tiny",
+    "iwslt": "dsp_transformer_iwslt_de_en",
+}
+HEADS = {"tiny": 48, "iwslt": 72}
+_STOCK_FLAGS = {
+    "tiny": [
+        *("--arch", "transformer", "--encoder-layers", "4", "--decoder-layers", "4"),
+        *("--encoder-embed-dim", "128", "--decoder-embed-dim", "128"),
+        *("--encoder-ffn-embed-dim", "256", "--decoder-ffn-embed-dim", "256"),
+        *("--encoder-attention-heads", "4", "--decoder-attention-heads", "4"),
+    ],
+    "iwslt": ["--arch", "transformer_iwslt_de_en"],
+}
+_RECIPE = [
+    *("--share-all-embeddings", "--dropout", "0.3", "--label-smoothing", "0.1", "--lr", "5e-4"),
+    *("--lr-scheduler", "inverse_sqrt", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "1e-4"),
+    *("--max-tokens", "4096", "--cpu"),
+]
+
+
+def make_dictionary(size: int) -> Dictionary:
+    """A dictionary of ``size`` made-up words."""
+    dictionary = Dictionary()
+    for number in range(size - len(dictionary)):
+        dictionary.add_symbol(f"w{number}")
+    return dictionary
+
+
+def configure(shape: str, gated: bool, *flags: str) -> Any:
+    """The configuration that fairseq-train would make of these flags."""
+    arguments = ["unused", *_RECIPE, *flags]
+    if gated:
+        arguments += ["--arch", SHAPES[shape], "--optimizer", "dsp_adam"]
+        arguments += ["--criterion", "dsp_label_smoothed_cross_entropy"]
+    else:
+        arguments += [*_STOCK_FLAGS[shape], "--optimizer", "adam"]
+        arguments += ["--criterion", "label_smoothed_cross_entropy"]
+    parser = options.get_training_parser()
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
+
+
+def make_task(config: Any, dictionary: Dictionary) -> TranslationTask:
+    """A translation task without data."""
+    return TranslationTask(config.task, dictionary, dictionary)
+
+
+def make_batch(dictionary: Dictionary, tokens: int, seed: int) -> dict[str, Any]:
+    """One batch of random sentence pairs of 10 to 30 tokens, as fairseq collates them."""
+    numbers = random.Random(seed)
+    length = numbers.randint(12, 28)
+    samples = []
+    for index in range(tokens // length):
+        pair = {"id": index}
+        for side in ("source", "target"):
+            words = [
+                numbers.randrange(dictionary.nspecial, len(dictionary))
+                for _ in range(max(2, length - 1 - numbers.randint(0, 2)))
+            ]
+            pair[side] = torch.tensor([*words, dictionary.eos()])
+        samples.append(pair)
+    return collate(samples, pad_idx=dictionary.pad(), eos_idx=dictionary.eos())
+
+
+def interleave(
+    sides: Mapping[str, Callable[[int], None]], repeats: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Times all sides in turn, round after round; their order changes from round to round.
+
+    Args:
+        sides: name -> what to time; it is given the number of the round.
+        repeats: rounds that count.
+        warm_up: rounds before them.
+
+    Returns:
+        name -> seconds, one per round.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    order = list(sides)
+    for round_number in range(warm_up + repeats):
+        order = order[1:] + order[:1]
+        for name in order:
+            start = time.perf_counter()
+            sides[name](round_number)
+            if round_number >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+        print(f"\rround {round_number + 1} of {warm_up + repeats}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return seconds
+
+
+def ratio(
+    numerator: list[float], denominator: list[float], draws: int = 2000
+) -> tuple[float, float, float]:
+    """Median of the ratios within rounds, with a 95 % bootstrap interval."""
+    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
+    numbers = random.Random(0)
+    medians = sorted(
+        statistics.median(numbers.choices(ratios, k=len(ratios))) for _ in range(draws)
+    )
+    return statistics.median(ratios), medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def parser(description: str, repeats: int) -> argparse.ArgumentParser:
+    """The flags that all benchmarks have."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    result.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+    result.add_argument("--repeats", type=int, default=repeats, help="rounds that count")
+    result.add_argument("--json", type=Path, help="also write all figures here")
+    return result
+
+
+def prepare(args: Namespace) -> None:
+    """Pins the threads and the seed, and silences fairseq."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    logging.disable(logging.WARNING)
+
+
+def write_json(path: Path | None, figures: Any) -> None:
+    """Writes the figures with what they were measured on."""
+    if path is None:
+        return
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    path.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")

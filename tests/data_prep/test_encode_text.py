@@ -1,0 +1,60 @@
+"""The command that encodes new text."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import encode_text
+import prepare_text
+import pytest
+from prep_helpers import prepare_argv
+
+
+@pytest.fixture
+def prepared_without_fairseq(without_fairseq, corpus, tmp_path):
+    prepare_text.main(prepare_argv(corpus, tmp_path / "data", "--lowercase"))
+    return tmp_path / "data"
+
+
+def test_it_works_as_a_filter(data_prep, prepared_without_fairseq):
+    command = [sys.executable, str(data_prep / "encode_text.py"), str(prepared_without_fairseq)]
+    text = "Der Hund schläft nicht.\r\nRuft er\u2028mich an?"
+    run = subprocess.run(command, input=text.encode(), capture_output=True)
+    assert run.returncode == 0, run.stderr
+    words = run.stdout.decode().replace("@@ ", "")
+    assert words == "der hund schläft nicht .\nruft er mich an ?\n"
+
+
+def test_the_side_decides_the_language(prepared_without_fairseq):
+    def encode(side: str) -> str:
+        sink = io.BytesIO()
+        encode_text.encode_stream(prepared_without_fairseq, side, io.BytesIO(b"isn't\n"), sink)
+        return sink.getvalue().decode().replace("@@ ", "")
+
+    assert encode("source") == "isn ' t\n"
+    assert encode("target") == "isn 't\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        (b"Gut.\n\nGut.\n", "stdin, line 2: empty"),
+        (b"Gut.\nK\xe4se.\n", "stdin, line 2: not valid UTF-8"),
+    ],
+)
+def test_bad_text_is_refused(monkeypatch, refusal, prepared_without_fairseq, text, fragment):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert fragment in refusal(encode_text, [str(prepared_without_fairseq)])
+
+
+def test_a_folder_that_was_not_prepared_is_refused(refusal, tmp_path):
+    assert "made by prepare_text.py" in refusal(encode_text, [str(tmp_path)])
+    (tmp_path / "prep.json").write_text("{")
+    assert "not valid JSON" in refusal(encode_text, [str(tmp_path)])
+    (tmp_path / "prep.json").write_text(json.dumps({"format_version": 2}))
+    assert "format version 1" in refusal(encode_text, [str(tmp_path)])
+    (tmp_path / "prep.json").write_text(json.dumps({"format_version": 1, "source": "de"}))
+    assert "lacks 'tokenized'" in refusal(encode_text, [str(tmp_path)])

@@ -1,0 +1,376 @@
+"""Preparing raw text: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import prep_common
+import prepare_text
+import pytest
+import text_pipeline
+from fairseq.data import Dictionary, data_utils
+from prep_helpers import SIZES, prepare_argv
+from sacremoses import MosesDetokenizer
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def binarised(data: Path, split: str, language: str) -> list[str]:
+    settings = json.loads((data / "prep.json").read_text(encoding="utf-8"))
+    dictionary = Dictionary.load(str(data / f"dict.{language}.txt"))
+    pair = f"{settings['source']}-{settings['target']}"
+    dataset = data_utils.load_indexed_dataset(str(data / f"{split}.{pair}.{language}"), dictionary)
+    return [dictionary.string(sentence) for sentence in dataset]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_bpe_folder_is_complete(prepared_bpe, pristine_corpus):
+    expected = {"raw", "prep.json", "preprocess.log", "codes.bpe", "dict.de.txt", "dict.en.txt"}
+    expected |= {
+        f"{split}.de-en.{language}.{part}"
+        for split in SIZES
+        for language in ("de", "en")
+        for part in ("bin", "idx")
+    }
+    assert names(prepared_bpe) == expected
+    dictionaries = [(prepared_bpe / f"dict.{code}.txt").read_bytes() for code in ("de", "en")]
+    assert dictionaries[0] == dictionaries[1]
+    assert names(prepared_bpe.parent) == {"data"}
+
+
+def test_settings_record_how_the_data_was_made(prepared_bpe, pristine_corpus):
+    settings = json.loads((prepared_bpe / "prep.json").read_text(encoding="utf-8"))
+    expected = {"format_version": 1, "source": "de", "target": "en", "subword": "bpe"}
+    expected |= {"vocab_size": 200, "lowercase": False, "tokenized": True}
+    for split, size in SIZES.items():
+        expected[f"lines_{split}"] = size
+        for code in ("de", "en"):
+            content = (pristine_corpus / f"{split}.{code}").read_bytes()
+            expected[f"sha256_{split}_{code}"] = hashlib.sha256(content).hexdigest()
+    versions = {key: value for key, value in settings.items() if key.startswith("version_")}
+    assert settings == expected | versions
+    assert set(versions) == {
+        f"version_{name}" for name in ("sacremoses", "subword_nmt", "sentencepiece", "fairseq")
+    }
+    assert all(value[0].isdigit() for value in versions.values())
+
+
+def test_raw_held_out_text_is_kept_as_it_was(prepared_bpe, prepared_spm, pristine_corpus):
+    for data, sides in ((prepared_bpe, ("de", "en")), (prepared_spm, ("en", "de"))):
+        assert names(data / "raw") == {"valid.src", "valid.tgt", "test.src", "test.tgt"}
+        for split in ("valid", "test"):
+            for side, code in zip(("src", "tgt"), sides, strict=True):
+                kept = (data / "raw" / f"{split}.{side}").read_bytes()
+                assert kept == (pristine_corpus / f"{split}.{code}").read_bytes()
+
+
+@pytest.mark.parametrize("code", ["de", "en"])
+def test_bpe_tokens_turn_back_into_the_text(prepared_bpe, pristine_corpus, code):
+    detokenizer = MosesDetokenizer(lang=code)
+    tokens = binarised(prepared_bpe, "train", code)
+    assert any("@@" in line for line in tokens)
+    words = [f"{line} ".replace("@@ ", "").split() for line in tokens]
+    assert [detokenizer.detokenize(line) for line in words] == lines(
+        pristine_corpus / f"train.{code}"
+    )
+
+
+@pytest.mark.parametrize("code", ["de", "en"])
+def test_sentencepiece_tokens_turn_back_into_lowercased_text(prepared_spm, pristine_corpus, code):
+    assert {"spm.model", "spm.vocab"} <= names(prepared_spm)
+    pieces = binarised(prepared_spm, "train", code)
+    texts = [line.replace(" ", "").replace("\u2581", " ").strip() for line in pieces]
+    assert texts == [line.lower() for line in lines(pristine_corpus / f"train.{code}")]
+    settings = json.loads((prepared_spm / "prep.json").read_text(encoding="utf-8"))
+    assert (settings["source"], settings["target"]) == ("en", "de")
+    assert settings["tokenized"] is False
+    assert settings["lowercase"] is True
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("kind", ["bpe", "spm"])
+def test_new_text_is_encoded_as_the_data_was(request, kind, side):
+    data = request.getfixturevalue(f"prepared_{kind}")
+    settings = json.loads((data / "prep.json").read_text(encoding="utf-8"))
+    encode = text_pipeline.load_encoder(data, side)
+    raw = lines(data / "raw" / f"test.{'src' if side == 'source' else 'tgt'}")
+    dictionary = Dictionary.load(str(data / f"dict.{settings[side]}.txt"))
+    encoded = [
+        dictionary.string(dictionary.encode_line(encode(line), add_if_not_exist=False))
+        for line in raw
+    ]
+    assert encoded == binarised(data, "test", settings[side])
+
+
+@pytest.mark.usefixtures("without_fairseq")
+@pytest.mark.parametrize(("kind", "model"), [("bpe", "codes.bpe"), ("sentencepiece", "spm.model")])
+def test_subwords_are_the_same_every_time_and_in_both_directions(corpus, tmp_path, kind, model):
+    directions = [("de", "en"), ("de", "en"), ("en", "de")]
+    models = []
+    for number, (source, target) in enumerate(directions):
+        out = tmp_path / str(number)
+        more = ("--subword", kind, "--source", source, "--target", target)
+        prepare_text.main(prepare_argv(corpus, out, *more))
+        models.append((out / model).read_bytes())
+    assert models[0] == models[1] == models[2]
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_gzip_and_windows_line_ends_change_nothing(corpus, tmp_path):
+    prepare_text.main(prepare_argv(corpus, tmp_path / "plain"))
+    for path in list(corpus.iterdir()):
+        content = path.read_bytes().replace(b"\n", b"\r\n")
+        (corpus / f"{path.name}.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + content))
+        path.unlink()
+    prepare_text.main(prepare_argv(corpus, tmp_path / "zipped"))
+    for name in ("codes.bpe", "raw/test.src", "raw/test.tgt"):
+        plain, zipped = (tmp_path / folder / name for folder in ("plain", "zipped"))
+        assert plain.read_bytes() == zipped.read_bytes()
+
+
+def test_only_a_newline_ends_a_line():
+    text = "eins\u2028zwei\x85drei\rvier\x1cfünf\r\nsechs\n".encode()
+    decoded = list(text_pipeline.decode_lines(text.splitlines(keepends=True), "x"))
+    assert len(text.splitlines()) == 3, "bytes split at the lone carriage return"
+    decoded = list(text_pipeline.decode_lines(iter(text.split(b"\n")[:-1]), "x"))
+    assert decoded == ["eins zwei drei vier fünf", "sechs"]
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_strange_line_ends_do_not_shift_the_data(corpus, tmp_path):
+    path = corpus / "test.en"
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(first + "\u2028and\x85so\ron\n".encode() + rest)
+    prepare_text.main(prepare_argv(corpus, tmp_path / "out"))
+    kept = (tmp_path / "out" / "raw" / "test.tgt").read_text(encoding="utf-8")
+    assert kept.splitlines() == [f"{first.decode()} and so on", *rest.decode().splitlines()]
+
+
+def test_cleaning_order_and_punctuation():
+    cleaner = text_pipeline.Cleaner("en", tokenize=True, lowercase=True)
+    assert cleaner("He said: “Mr. Smith isn’t <here> & well-fed”.") == (
+        'he said : " mr. smith isn \'t < here > & well-fed . "'
+    )
+    untouched = text_pipeline.Cleaner("en", tokenize=False, lowercase=False)
+    assert untouched("It’s  fine, isn’t it?") == "It's fine, isn't it?"
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_text_that_is_tokenised_already_is_left_alone(corpus, tmp_path):
+    prepare_text.main(prepare_argv(corpus, tmp_path / "out", "--no-tokenize"))
+    encode = text_pipeline.load_encoder(tmp_path / "out")
+    assert f"{encode('Der Hund.')} ".replace("@@ ", "").split() == ["Der", "Hund."]
+
+
+# Refusals
+
+
+def damage_missing_half(corpus):
+    (corpus / "valid.en").unlink()
+    return "valid.en.gz"
+
+
+def damage_line_counts(corpus):
+    path = corpus / "train.de"
+    path.write_bytes(path.read_bytes() + b"Noch einer.\n")
+    return f"train.de has {SIZES['train'] + 1} lines but"
+
+
+def damage_empty_line(corpus):
+    for code in ("de", "en"):
+        path = corpus / f"train.{code}"
+        content = lines(path)
+        content[4] = " \t"
+        path.write_text("\n".join(content) + "\n", encoding="utf-8")
+    return "train.de, line 5: empty"
+
+
+def damage_invisible_line(corpus):
+    path = corpus / "test.en"
+    path.write_text("\n".join(["\x01\x02", *lines(path)[1:]]) + "\n", encoding="utf-8")
+    return "test.en, line 1: nothing printable"
+
+
+def damage_encoding(corpus):
+    path = corpus / "valid.de"
+    path.write_bytes(path.read_bytes() + "Käse.\n".encode("latin-1"))
+    return f"valid.de, line {SIZES['valid'] + 1}: not valid UTF-8"
+
+
+def damage_no_lines(corpus):
+    (corpus / "test.de").write_bytes(b"")
+    return "test.de has no lines"
+
+
+def damage_gzip(corpus):
+    path = corpus / "train.en"
+    (corpus / "train.en.gz").write_bytes(gzip.compress(path.read_bytes())[:-200])
+    path.unlink()
+    return "train.en.gz is not a whole gzip file"
+
+
+def damage_gzip_name(corpus):
+    (corpus / "train.en").rename(corpus / "train.en.gz")
+    return "train.en.gz is not a whole gzip file"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_missing_half,
+        damage_line_counts,
+        damage_empty_line,
+        damage_invisible_line,
+        damage_encoding,
+        damage_no_lines,
+        damage_gzip,
+        damage_gzip_name,
+    ],
+)
+def test_bad_input_is_refused_and_nothing_left(refusal, corpus, tmp_path, damage):
+    fragment = damage(corpus)
+    (tmp_path / "place").mkdir()
+    error = refusal(prepare_text, prepare_argv(corpus, tmp_path / "place" / "out"))
+    assert fragment in error
+    assert names(tmp_path / "place") == set()
+
+
+@pytest.mark.parametrize(
+    ("more", "fragment"),
+    [
+        (("--source", "en"), "both en"),
+        (("--source", "de-at"), "plain language code"),
+        (("--vocab-size", "0"), "whole number above 0"),
+        (("--vocab-size", "many"), "whole number above 0"),
+        (("--subword", "words"), "invalid choice"),
+        (("--expect-lines", "dev=3"), "train=29000"),
+        (("--force",), "unrecognized arguments: --force"),
+    ],
+)
+def test_bad_options_are_refused(refusal, corpus, tmp_path, more, fragment):
+    assert fragment in refusal(prepare_text, prepare_argv(corpus, tmp_path / "out", *more))
+    assert not (tmp_path / "out").exists()
+
+
+def test_expected_line_counts_are_checked(refusal, corpus, tmp_path):
+    counts = ("--expect-lines", f"train={SIZES['train']},test={SIZES['test'] + 1}")
+    error = refusal(prepare_text, prepare_argv(corpus, tmp_path / "out", *counts))
+    assert f"test.de has {SIZES['test']} lines where {SIZES['test'] + 1} were expected" in error
+
+
+def test_a_vocabulary_too_small_for_sentencepiece_is_refused(refusal, corpus, tmp_path):
+    place = tmp_path / "place"
+    more = ("--subword", "sentencepiece", "--vocab-size", "5")
+    error = refusal(prepare_text, prepare_argv(corpus, place / "out", *more))
+    assert "give another --vocab-size" in error
+    assert names(place) == set()
+
+
+def test_failure_of_fairseq_shows_its_last_line(monkeypatch, refusal, corpus, tmp_path):
+    failed = subprocess.CompletedProcess([], 1, "INFO: hello\nMemoryError: no room\n")
+    monkeypatch.setattr(prepare_text.subprocess, "run", lambda *args, **more: failed)
+    place = tmp_path / "place"
+    error = refusal(prepare_text, prepare_argv(corpus, place / "out"))
+    assert error.endswith("fairseq-preprocess failed: MemoryError: no room\n")
+    assert names(place) == set()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "broken link"])
+def test_an_existing_out_is_never_touched(refusal, corpus, tmp_path, kind):
+    out = tmp_path / "out"
+    if kind == "folder":
+        out.mkdir()
+    elif kind == "file":
+        out.write_text("precious")
+    else:
+        out.symlink_to(tmp_path / "nowhere")
+    error = refusal(prepare_text, prepare_argv(corpus, out))
+    assert error.endswith(f"{out} exists; remove it or give another --out\n")
+    assert kind != "file" or out.read_text() == "precious"
+    assert names(tmp_path) == {"out", "corpus"}
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_if_missing_keeps_what_is_the_same(corpus, tmp_path, capsys):
+    argv = prepare_argv(corpus, tmp_path / "out", "--if-missing")
+    prepare_text.main(argv)
+    (tmp_path / "out" / "mark").touch()
+    capsys.readouterr()
+    prepare_text.main(argv)
+    assert (tmp_path / "out" / "mark").exists()
+    assert "already prepared" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_fairseq")
+@pytest.mark.parametrize("change", ["settings", "input", "not prepared"])
+def test_if_missing_refuses_what_differs(refusal, corpus, tmp_path, change):
+    out, more = tmp_path / "out", ("--if-missing",)
+    if change == "not prepared":
+        out.mkdir()
+    else:
+        prepare_text.main(prepare_argv(corpus, out))
+    if change == "settings":
+        more += ("--lowercase",)
+    if change == "input":
+        path = corpus / "test.en"
+        path.write_bytes(path.read_bytes().replace(b".", b"!", 1))
+    before = names(out)
+    error = refusal(prepare_text, prepare_argv(corpus, out, *more))
+    fragment = {
+        "settings": "another lowercase",
+        "input": "another sha256_test_en",
+        "not prepared": "no prepared folder",
+    }
+    assert fragment[change] in error
+    assert "remove it or give another --out" in error
+    assert names(out) == before
+
+
+def test_a_terminated_run_leaves_nothing(data_prep, corpus, tmp_path):
+    place = tmp_path / "place"
+    command = [sys.executable, str(data_prep / "prepare_text.py")]
+    process = subprocess.Popen(
+        command + prepare_argv(corpus, place / "out"), stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("binarising"):
+            break
+    assert len(names(place)) == 1
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait(timeout=20) == 128 + signal.SIGTERM
+    assert names(place) == set()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
+def test_a_staged_folder_goes_on_any_error(tmp_path, error):
+    def fail(folder: Path) -> None:
+        (folder / "part").touch()
+        raise error
+
+    with pytest.raises(error), prep_common.staged_folder(tmp_path / "out") as folder:
+        fail(folder)
+    assert names(tmp_path) == set()
+
+
+def test_a_staged_folder_yields_to_one_made_meanwhile(tmp_path):
+    def build() -> None:
+        with prep_common.staged_folder(tmp_path / "out"):
+            (tmp_path / "out").mkdir()
+
+    with pytest.raises(prep_common.PrepError, match="exists"):
+        build()
+    assert names(tmp_path) == {"out"}
