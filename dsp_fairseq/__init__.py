@@ -6,9 +6,14 @@ its architectures, the criterion ``dsp_label_smoothed_cross_entropy`` and the op
 ``torch.load(weights_only=True)``.
 """
 
+from pathlib import Path
+
 from .errors import UsageError
 
 __version__ = "0.1.0"
+
+USER_DIR = Path(__file__).resolve().parent
+"""The folder to give as ``--user-dir``."""
 
 try:
     import fairseq  # noqa: F401
@@ -18,7 +23,7 @@ except ImportError as error:
         "'pip install --no-build-isolation fairseq-fixed==0.12.3.1'"
     ) from error
 
-from .checkpoints import allow_checkpoint_types
+from .checkpoints import allow_checkpoint_types  # noqa: E402
 
 allow_checkpoint_types()
 

@@ -1,6 +1,6 @@
 """``python -m dsp_fairseq``: prints the folder to give as ``--user-dir``."""
 
-from pathlib import Path
+from . import USER_DIR
 
 if __name__ == "__main__":
-    print(Path(__file__).resolve().parent)
+    print(USER_DIR)

@@ -39,8 +39,8 @@ class PruningConfig(FairseqDataclass):
     )
     cooldown_steps: int = field(
         default=15000,
-        metadata={"help": "updates over which the temperature falls, log-linearly "
-            "(default: 15000)"
+        metadata={
+            "help": "updates over which the temperature falls, log-linearly (default: 15000)"
         },
     )
     freeze_heads_after: Optional[int] = field(

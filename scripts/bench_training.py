@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import statistics
 
-from fairseq.trainer import Trainer
-
 import benchmark
+from fairseq.trainer import Trainer
 
 
 def make_trainer(shape: str, budget: int | None, freeze_after: int, dictionary) -> Trainer:
@@ -47,14 +46,18 @@ def main() -> None:
     seconds = benchmark.interleave(
         {name: step(trainer) for name, trainer in trainers.items()}, args.repeats, warm_up=2
     )
-    print(f"one update of {args.tokens} tokens, {args.shape}, K = {budget} of "
-          f"{benchmark.HEADS[args.shape]}, {args.threads} threads, {args.repeats} rounds")
+    print(
+        f"one update of {args.tokens} tokens, {args.shape}, K = {budget} of "
+        f"{benchmark.HEADS[args.shape]}, {args.threads} threads, {args.repeats} rounds"
+    )
     figures = {}
     for name, values in seconds.items():
         middle, low, high = benchmark.ratio(values, seconds["stock"])
         figures[name] = {"seconds": values, "ratio": middle, "interval": [low, high]}
-        print(f"{name:<8} median {statistics.median(values):7.3f} s   "
-              f"x {middle:.3f} of stock  [{low:.3f}, {high:.3f}]")
+        print(
+            f"{name:<8} median {statistics.median(values):7.3f} s   "
+            f"x {middle:.3f} of stock  [{low:.3f}, {high:.3f}]"
+        )
     benchmark.write_json(args.json, {"shape": args.shape, "budget": budget, "sides": figures})
 
 

@@ -60,9 +60,10 @@ class _SuccessiveSoftmax(torch.autograd.Function):
         for step in range(len(tops) - 1, -1, -1):
             p, q, top = taken[step], others[step], tops[step]
             weight = (adjoint * p / (1.0 - p)).index_fill(0, top, 0.0)
-            through_left = p * (weight.sum() - weight - adjoint) + adjoint.gather(
-                0, top
-            ) * p.gather(0, top) * q
+            through_left = (
+                p * (weight.sum() - weight - adjoint)
+                + adjoint.gather(0, top) * p.gather(0, top) * q
+            )
             through_taken = p * (grad - torch.dot(grad, p))
             adjoint = adjoint + (through_left + through_taken) / ctx.temperature
             adjoint = adjoint.clamp(-GRADIENT_BOUND, GRADIENT_BOUND)

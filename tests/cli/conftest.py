@@ -14,11 +14,11 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from fairseq import checkpoint_utils
 
-import dsp_fairseq
+from dsp_fairseq import USER_DIR
 
 ROOT = Path(__file__).parents[2]
-USER_DIR = str(Path(dsp_fairseq.__file__).parent)
 
 
 COMMON = {
@@ -41,7 +41,7 @@ COMMON = {
     "--log-interval": "1",
 }
 GATED = {
-    "--user-dir": USER_DIR,
+    "--user-dir": str(USER_DIR),
     "--arch": "dsp_transformer_tiny",
     "--criterion": "dsp_label_smoothed_cross_entropy",
     "--optimizer": "dsp_adam",
@@ -97,6 +97,8 @@ def run(monkeypatch) -> Callable[..., Outcome]:
         out, status, message = io.StringIO(), 0, ""
         monkeypatch.setattr(sys, "argv", [f"fairseq-{command}", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        # A command's memory of the best score so far; a new process would not have it.
+        vars(checkpoint_utils.save_checkpoint).pop("best", None)
         root = logging.getLogger()
         root.addHandler(handler)
         try:

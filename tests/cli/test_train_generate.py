@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from .conftest import USER_DIR
+from dsp_fairseq import USER_DIR
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +136,9 @@ def test_eval_bleu_during_training_and_generation_from_it(train, generate, folde
 def test_a_run_that_ends_at_its_freeze(train, generate, folder):
     outcome = train(folder / "short", "--max-update", "6")
     assert "--freeze-heads-after 6 is not before --max-update 6" in outcome.log
-    assert "not frozen: evaluation uses the top 6" in generate(
-        folder / "short/checkpoint_last.pt"
-    ).log
+    assert (
+        "not frozen: evaluation uses the top 6" in generate(folder / "short/checkpoint_last.pt").log
+    )
 
 
 def test_different_head_counts_and_prenorm(train, generate, folder):
@@ -190,7 +189,7 @@ def test_hydra(corpus, folder, generate):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "fairseq_cli.hydra_train"),
-            *("--config-dir", str(Path(USER_DIR) / "hydra"), "--config-name", "joint"),
+            *("--config-dir", str(USER_DIR / "hydra"), "--config-name", "joint"),
             *(f"{key}={value}" for key, value in overrides.items()),
         ],
         capture_output=True,
