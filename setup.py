@@ -31,7 +31,13 @@ setup(
     ],
     extras_require={
         "fairseq": ["fairseq-fixed==0.12.3.1"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis"],
+        "plot": ["matplotlib"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis", "matplotlib"],
     },
-    entry_points={"console_scripts": ["dsp-score=dsp_fairseq.score:main"]},
+    entry_points={
+        "console_scripts": [
+            "dsp-score=dsp_fairseq.score:main",
+            "dsp-heads=dsp_fairseq.headmap:main",
+        ]
+    },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,13 @@ class Site:
     def __str__(self) -> str:
         return f"{self.kind}.{self.layer}"
 
+    @property
+    def module_name(self) -> str:
+        """The attention module's name in fairseq's transformer, as in its state dict."""
+        side = self.kind.partition(".")[0]
+        attention = "encoder_attn" if self.kind == DECODER_CROSS else "self_attn"
+        return f"{side}.layers.{self.layer}.{attention}"
+
 
 class HeadLayout:
     """Sites in a fixed order (by kind, then by layer) and the number of heads of each.
@@ -42,6 +50,24 @@ class HeadLayout:
             site: slice(end - heads, end)
             for site, heads, end in zip(order, self.heads, ends, strict=True)
         }
+
+    @classmethod
+    def from_config(cls, args: Any) -> HeadLayout:
+        """The layout of a model with these arguments: a namespace, a dict or a ``DictConfig``.
+
+        Raises:
+            KeyError: a number of layers or heads is not among the arguments.
+        """
+        values = args if isinstance(args, Mapping) else vars(args)
+        encoder_heads = int(values["encoder_attention_heads"])
+        decoder_heads = int(values["decoder_attention_heads"])
+        heads = {Site(ENCODER_SELF, i): encoder_heads for i in range(int(values["encoder_layers"]))}
+        decoder_kinds = [DECODER_SELF]
+        if not values.get("no_cross_attention"):
+            decoder_kinds.append(DECODER_CROSS)
+        for layer in range(int(values["decoder_layers"])):
+            heads.update({Site(kind, layer): decoder_heads for kind in decoder_kinds})
+        return cls(heads)
 
     @property
     def num_heads(self) -> int:

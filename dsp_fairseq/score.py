@@ -74,7 +74,7 @@ def detokenised_bleu(
 
 def _score(metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(round(result.score, 2), str(metric.get_signature()))
+    return Score(round(result.score, 2), f"BLEU|{metric.get_signature()}")
 
 
 def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Score]:

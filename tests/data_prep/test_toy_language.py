@@ -366,6 +366,13 @@ GOLDEN = [
         "Das Buch, das ich gesucht habe, ist alt.",
         "The book that I looked for is old.",
     ),
+    (
+        Statement(
+            do("he", "sitzen", place=("in", np("Zimmer", relative=do("she", "zeigen", "I", THING))))
+        ),
+        "Er sitzt in dem Zimmer, das sie mir zeigt.",
+        "He sits in the room that she shows me.",
+    ),
     # Infinitives
     (
         Attempt(
@@ -534,6 +541,18 @@ def test_german_tells_subject_from_object_in_every_relative_clause():
         masculine = gap.nominal.gender == "m" and not gap.nominal.plural
         assert masculine or clause.subject in (PRONOUNS[word] for word in ("I", "you", "he", "we"))
     assert bare_accusatives > 100
+
+
+def test_times_go_with_their_tense():
+    sampler = Sampler(15)
+    seen = set()
+    for _ in range(2000):
+        sentence = sampler.sentence()
+        if isinstance(sentence, Statement) and sentence.time:
+            assert sentence.time in lexicon.TIMES[sentence.clause.tense]
+            assert sentence.clause.adverb is None
+            seen.add(sentence.clause.tense)
+    assert seen == {"present", "past", "future"}
 
 
 def test_no_english_verb_hides_its_tense():

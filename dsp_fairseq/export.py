@@ -1,0 +1,271 @@
+"""``dsp-export``: writes a checkpoint in which the closed heads' weights no longer exist."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import os
+import shutil
+import tempfile
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .attention import head_rows
+from .errors import UsageError
+from .headmap import HeadMap, load_checkpoint, model_arguments, read_head_map
+from .heads import HeadLayout, Site
+
+FORMATS = ("pruned", "fairseq", "ctranslate2")
+_DENSE_ONLY = (
+    "num_of_heads gate_estimator initial_temperature final_temperature cooldown_steps "
+    "freeze_heads_after keep_at_least gate_seed kept_heads"
+).split()
+
+
+# ---- weights
+
+
+def slice_weights(
+    weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
+) -> dict[str, Tensor]:
+    """A state dict without the rows of q, k, v and the columns of out_proj of closed heads.
+
+    Args:
+        weights: state dict of a gated or a dense transformer.
+        layout: its heads.
+        mask: 1 for the heads to keep, ``[N]``.
+
+    Returns:
+        a new state dict without importance; tensors that do not change are shared.
+    """
+    return _map_attentions(weights, layout, mask, head_rows)
+
+
+def zero_weights(
+    weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
+) -> dict[str, Tensor]:
+    """A state dict in the dense shape, in which all weights of closed heads are zero."""
+
+    def fold(tensor: Tensor, kept: Tensor, head_dim: int) -> Tensor:
+        heads = tensor.unflatten(0, (-1, head_dim))
+        folded = torch.zeros_like(heads)
+        folded[kept] = heads[kept]
+        return folded.flatten(0, 1)
+
+    return _map_attentions(weights, layout, mask, fold)
+
+
+def _map_attentions(
+    weights: Mapping[str, Tensor],
+    layout: HeadLayout,
+    mask: Tensor,
+    change: Callable[[Tensor, Tensor, int], Tensor],
+) -> dict[str, Tensor]:
+    """Applies ``change(tensor, kept, head_dim)`` to everything that belongs to single heads."""
+    result = {k: v for k, v in weights.items() if not k.startswith("head_gates.")}
+    for (site, kept), heads in zip(layout.kept(mask).items(), layout.heads, strict=True):
+        rows = torch.tensor(kept, dtype=torch.long)
+        head_dim = weights[f"{site.module_name}.q_proj.weight"].size(0) // heads
+        for name in ("q_proj", "k_proj", "v_proj"):
+            for part in ("weight", "bias"):
+                key = f"{site.module_name}.{name}.{part}"
+                result[key] = change(weights[key], rows, head_dim)
+        key = f"{site.module_name}.out_proj.weight"
+        result[key] = change(weights[key].t(), rows, head_dim).t().contiguous()
+    return result
+
+
+# ---- checkpoints
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export did, for the table that is printed."""
+
+    head_map: HeadMap
+    signature: str
+    parameters: tuple[int, int]
+    bytes: tuple[int, int]
+
+
+def export_checkpoint(
+    source: Path,
+    output: Path,
+    format: str,
+    num_of_heads: str | None = None,
+    data: Path | None = None,
+    quantization: str | None = None,
+) -> Export:
+    """Exports a training checkpoint.
+
+    Args:
+        source: a checkpoint that fairseq-train wrote for a ``dsp_transformer``.
+        output: a new file, or for ``ctranslate2`` a new folder.
+        format: one of :data:`FORMATS`.
+        num_of_heads: the budget, where the checkpoint is not frozen (default: the trained one).
+        data: folder of the dictionaries, for ``ctranslate2`` (default: that of the training).
+        quantization: CTranslate2's, ``int8`` or None for float32.
+
+    Raises:
+        UsageError: the output exists, or the checkpoint cannot be exported.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists: remove it or give another --output")
+    state = load_checkpoint(source)
+    if getattr(model_arguments(state), "kept_heads", None):
+        raise UsageError(f"{source} is exported already: give the training checkpoint")
+    head_map = read_head_map(source, num_of_heads)
+    signature = _signature(source, state, head_map)
+    with _in_place_of(output) as temporary:
+        if format == "ctranslate2":
+            from .serving import convert_to_ctranslate2
+
+            convert_to_ctranslate2(pruned_state(state, head_map), temporary, data, quantization)
+            parameters = _parameters(slice_weights(state["model"], head_map.layout, head_map.mask))
+        else:
+            make = pruned_state if format == "pruned" else dense_state
+            exported = make(state, head_map)
+            exported["dsp_signature"] = signature
+            torch.save(exported, temporary)
+            parameters = _parameters(exported["model"])
+    dense = {k: v for k, v in state["model"].items() if not k.startswith("head_gates.")}
+    return Export(
+        head_map, signature, (_parameters(dense), parameters), (_bytes(dense), _size(output))
+    )
+
+
+def pruned_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
+    """A checkpoint of a ``dsp_transformer`` that has the kept heads only, named in its config."""
+    exported = _without_optimizer(state)
+    exported["model"] = slice_weights(state["model"], head_map.layout, head_map.mask)
+    kept = head_map.layout.kept(head_map.mask)
+    arguments = exported["cfg"]["model"]
+    _set(arguments, "kept_heads", format_kept_heads(kept))
+    _set(arguments, "num_of_heads", str(head_map.budget))
+    return exported
+
+
+def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
+    """A checkpoint of fairseq's own ``transformer``, in which closed heads are zeros.
+
+    Its config holds plain containers only, so that it loads with ``weights_only=True`` where this
+    package is not installed.
+    """
+    exported = _without_optimizer(state)
+    exported["model"] = zero_weights(state["model"], head_map.layout, head_map.mask)
+    arguments = vars(model_arguments(state)).copy()
+    for name in _DENSE_ONLY:
+        arguments.pop(name, None)
+    arguments |= {"arch": "transformer", "_name": "transformer", "user_dir": None}
+    arguments |= {"criterion": "label_smoothed_cross_entropy", "optimizer": "adam"}
+    # CTranslate2 reads and sets attributes, fairseq's config reads items.
+    plain = OrderedDict(_plain(arguments))
+    vars(plain).update(plain)
+    config = _plain({k: v for k, v in exported["cfg"].items() if k != "model"})
+    config["model"] = plain
+    config["common"] = {**config.get("common", {}), "user_dir": None}
+    criterion = {**(config.get("criterion") or {}), "_name": "label_smoothed_cross_entropy"}
+    config["criterion"] = criterion
+    config["optimizer"] = {"_name": "adam"}
+    exported["cfg"] = config
+    exported["extra_state"] = {}
+    return exported
+
+
+def _without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    exported = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
+    exported["cfg"] = copy.deepcopy(state["cfg"])
+    exported["args"] = None
+    # fairseq reads the number of updates here; validation scores hold numpy types.
+    exported["extra_state"] = {
+        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
+    }
+    return exported
+
+
+def _plain(value: Any) -> Any:
+    """Namespaces as dictionaries, all the way down."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _set(arguments: Any, name: str, value: Any) -> None:
+    if isinstance(arguments, Namespace):
+        setattr(arguments, name, value)
+    else:
+        arguments[name] = value
+
+
+def format_kept_heads(kept: Mapping[Site, Sequence[int]]) -> str:
+    """``site=head,head;...`` for the sites that keep any; ``none`` where no site does."""
+    parts = [f"{site}={','.join(map(str, heads))}" for site, heads in kept.items() if heads]
+    return ";".join(parts) or "none"
+
+
+# ---- the command
+
+
+def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str:
+    arguments = model_arguments(state)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    seed = getattr(arguments, "gate_seed", None) or getattr(arguments, "seed", None)
+    return "|".join(
+        [
+            f"K:{head_map.budget}",
+            f"N:{head_map.layout.num_heads}",
+            f"method:{getattr(arguments, 'gate_estimator', 'gumbel')}",
+            f"frozen:{'yes' if head_map.frozen else 'no'}",
+            f"seed:{seed}",
+            f"sha256:{digest}",
+        ]
+    )
+
+
+def _tensors(weights: Mapping[str, Tensor]) -> Iterator[Tensor]:
+    """Each parameter once: tied embeddings share their memory."""
+    seen = set()
+    for name, tensor in weights.items():
+        key = (tensor.data_ptr(), tensor.shape)
+        if name.endswith(("version", "_float_tensor")) or (tensor.numel() and key in seen):
+            continue
+        seen.add(key)
+        yield tensor
+
+
+def _parameters(weights: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in _tensors(weights))
+
+
+def _bytes(weights: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(weights))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+@contextmanager
+def _in_place_of(output: Path) -> Iterator[Path]:
+    """A temporary path beside ``output`` that takes its name at the end, or disappears."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        yield folder / output.name
+        os.replace(folder / output.name, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
