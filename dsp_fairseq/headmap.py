@@ -110,12 +110,15 @@ def parse_kept_heads(text: str, layout: HeadLayout) -> Tensor:
         if not match:
             raise ValueError(f"has {part!r}, which is not of the form SITE=HEAD,HEAD")
         site = sites.get(match[1])
-        if site is None or site in kept:
-            raise ValueError(f"names the site {match[1]}{' twice' if site else ', which is not'}")
+        if site is None:
+            raise ValueError(f"names {match[1]}, which is not one of this model's sites")
+        if site in kept:
+            raise ValueError(f"names {site} twice")
         heads = [int(head) for head in match[2].split(",")]
         cut = layout.slice(site)
-        if max(heads) >= cut.stop - cut.start or len(set(heads)) != len(heads):
-            raise ValueError(f"has {part!r}: that site has {cut.stop - cut.start} different heads")
+        size = cut.stop - cut.start
+        if max(heads) >= size or len(set(heads)) != len(heads):
+            raise ValueError(f"says {part}, but {site} has {size} heads, each to be named once")
         kept[site] = heads
     return layout.mask(kept)
 
@@ -274,7 +277,11 @@ def _summary(head_map: HeadMap) -> str:
 
 
 def _standing(head_map: HeadMap) -> str:
-    return "frozen" if head_map.frozen else "not frozen: the top by importance so far"
+    if head_map.frozen:
+        return "frozen"
+    if head_map.budget in (0, head_map.layout.num_heads):
+        return "a budget without a choice"
+    return "not frozen: the top by importance so far"
 
 
 def to_json(head_map: HeadMap) -> dict[str, Any]:
@@ -331,7 +338,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
 
     # Everything is placed in inches, so that cells are equal squares in all panels.
     cell = min(0.42, max(0.24, 12 / sum(columns.values())))
-    left, gap, top, bottom, bar = 0.7, 0.65, 1.25, 1.0, 1.1
+    left, gap, top, bottom, bar = 0.7, 0.65, 1.1, 0.9, 1.1
     slots = {kind: max(columns[kind] * cell, 1.15) for kind in kinds}
     tallest = max(len(rows[kind]) for kind in kinds) * cell
     inner = sum(slots.values()) + gap * (len(kinds) - 1)
@@ -347,7 +354,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         scale.set_clim(low, high)
 
     def square(x: float, y: float, kept: bool, colour: Any) -> Rectangle:
-        half = 0.47 if kept else 0.21
+        half = 0.47 if kept else 0.23
         return Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=colour, linewidth=0)
 
     dot = {"marker": "o", "color": "none", "markerfacecolor": "white", "markeredgecolor": "black"}
@@ -395,7 +402,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         va="top",
         fontsize=13,
     )
-    figure.text(0.5, 1 - 0.42 / height, _standing(head_map), ha="center", va="top", fontsize=9)
+    figure.text(0.5, 1 - 0.38 / height, _standing(head_map), ha="center", va="top", fontsize=9)
     marks = {"linestyle": "none", "color": "0.4", "markeredgewidth": 0}
     full = Line2D([], [], marker="s", markersize=14, **marks)
     small = Line2D([], [], marker="s", markersize=6, **marks)
@@ -404,7 +411,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         [(full, centre), small],
         ["kept", "closed"],
         loc="lower center",
-        bbox_to_anchor=(0.5, 0.02),
+        bbox_to_anchor=(0.5, 0.0),
         ncols=2,
         frameon=False,
         fontsize=9,
@@ -420,11 +427,13 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
 # ---- the command
 
 
-def _check_outputs(paths: Sequence[Path], force: bool) -> None:
+def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None:
     """Refuses what cannot be written, before any work is done."""
     if len({path.resolve() for path in paths}) != len(paths):
         raise UsageError(f"--json and --plot name the same file {paths[0]}")
     for path in paths:
+        if path.resolve() == checkpoint.resolve():
+            raise UsageError(f"cannot write {path}: it is the checkpoint")
         if not path.parent.is_dir():
             raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
         if path.is_dir():
@@ -448,9 +457,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-heads``."""
     parser = argparse.ArgumentParser(
         prog="dsp-heads",
-        description="""Shows which attention heads a checkpoint keeps, in a grid for each kind of attention:
-one row a layer and one column a head, both numbered from 0. The numbers are importance,
-of which the K highest are kept; a kept head stands in [brackets].""",
+        description="""\
+Shows which attention heads a checkpoint keeps, in a grid for each kind of attention: one row
+a layer and one column a head, both numbered from 0. The numbers are importance, of which the
+K highest are kept; a kept head stands in [brackets].""",
         epilog="""examples:
   dsp-heads checkpoints/checkpoint_best.pt
   dsp-heads checkpoints/checkpoint_best.pt --plot heads.svg
@@ -483,7 +493,8 @@ and --num-of-heads shows what another K would keep.""",
     suffix = args.plot.suffix.lower() if args.plot else ""
     if args.plot and suffix not in PLOT_SUFFIXES:
         raise UsageError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
-    _check_outputs([path for path in (json_file, args.plot) if path], args.force)
+    outputs = [path for path in (json_file, args.plot) if path]
+    _check_outputs(args.checkpoint, outputs, args.force)
 
     head_map = read_head_map(args.checkpoint, args.num_of_heads)
     as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
