@@ -32,10 +32,12 @@ setup(
     extras_require={
         "fairseq": ["fairseq-fixed==0.12.3.1"],
         "plot": ["matplotlib"],
+        "ctranslate2": ["ctranslate2>=4.3"],
         "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis", "matplotlib"],
     },
     entry_points={
         "console_scripts": [
+            "dsp-export=dsp_fairseq.export:main",
             "dsp-score=dsp_fairseq.score:main",
             "dsp-heads=dsp_fairseq.headmap:main",
         ]

@@ -77,10 +77,13 @@ class GatedAttention(MultiheadAttention):
             return [(linear.weight, linear.bias) for linear in inputs], out
         self._kept = kept = self._kept.to(out.device)
         rows = [
-            (_rows(linear.weight, kept, self.head_dim), _rows(linear.bias, kept, self.head_dim))
+            (
+                head_rows(linear.weight, kept, self.head_dim),
+                head_rows(linear.bias, kept, self.head_dim),
+            )
             for linear in inputs
         ]
-        return rows, _rows(out.t(), kept, self.head_dim).t()
+        return rows, head_rows(out.t(), kept, self.head_dim).t()
 
     # ---- attention
 
@@ -217,7 +220,7 @@ class GatedAttention(MultiheadAttention):
         return out, weights.expand(-1, query.size(0), -1)
 
 
-def _rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:
+def head_rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:
     """The rows of the kept heads: ``[num_heads*D, ...]`` -> ``[len(kept)*D, ...]``."""
     return x.unflatten(0, (-1, head_dim)).index_select(0, kept).flatten(0, 1)
 

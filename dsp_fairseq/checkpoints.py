@@ -1,12 +1,16 @@
-"""What a translation checkpoint may hold, for ``torch.load(weights_only=True)``."""
+"""Reading translation checkpoints without running code from them."""
 
 from __future__ import annotations
 
-import argparse
+import re
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from .errors import UsageError
 
@@ -24,7 +28,7 @@ def allow_checkpoint_types() -> None:
             f"PyTorch {torch.__version__} runs code from checkpoints: install torch 2.6 or newer"
         )
     numeric = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]]
-    types: list[Any] = [argparse.Namespace, np.ndarray, np.dtype, *numeric, type(np.dtype(bool))]
+    types: list[Any] = [Namespace, np.ndarray, np.dtype, *numeric, type(np.dtype(bool))]
     # Files written under numpy 1 and 2 name the same two functions differently.
     core = np._core if hasattr(np, "_core") else np.core
     multiarray = core.multiarray
@@ -32,3 +36,44 @@ def allow_checkpoint_types() -> None:
         types.append((multiarray._reconstruct, f"{package}.multiarray._reconstruct"))
         types.append((multiarray.scalar, f"{package}.multiarray.scalar"))
     torch.serialization.add_safe_globals(types)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Loads a fairseq checkpoint, without running code from it.
+
+    Raises:
+        UsageError: not a file with weights and a model's arguments, or one that is damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # a file of another kind makes the unpickler fail in any way
+        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
+        raise UsageError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+        raise UsageError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
+    if not isinstance(_stored_arguments(state), Mapping | Namespace):
+        raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")
+    return state
+
+
+def _stored_arguments(state: Mapping[str, Any]) -> Any:
+    cfg = state.get("cfg")
+    return cfg.get("model") if isinstance(cfg, Mapping) else state.get("args")
+
+
+def model_arguments(state: Mapping[str, Any]) -> Namespace:
+    """A copy of the model's arguments; the architecture fills in what the checkpoint lacks."""
+    node = _stored_arguments(state)
+    args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
+    fill_in = ARCH_CONFIG_REGISTRY.get(architecture(args))
+    if fill_in is not None:
+        fill_in(args)
+    return args
+
+
+def architecture(args: Namespace) -> str | None:
+    """The name of the architecture, as fairseq-train or hydra stored it."""
+    return getattr(args, "_name", None) or getattr(args, "arch", None)

@@ -4,14 +4,17 @@ import logging
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from .checkpoints import load_checkpoint, model_arguments
 from .errors import UsageError
-from .heads import KINDS, HeadLayout
+from .heads import KINDS, NO_HEADS, HeadLayout
 from .subset import ESTIMATORS
 
 logger = logging.getLogger(__name__)
@@ -55,6 +58,13 @@ class PruningConfig(FairseqDataclass):
         metadata={
             "help": "floor on the heads kept per kind of site, as in "
             "decoder.cross=1,encoder.self=2; also decoder.self (default: no floor)"
+        },
+    )
+    kept_heads: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "build the model of this exported checkpoint, to train it further (instead of "
+            "--num-of-heads; default: a model with all its heads)"
         },
     )
     gate_seed: Optional[int] = field(
@@ -203,8 +213,36 @@ def as_namespace(args: Any) -> Any:
     return Namespace(**{**{k: v for k, v in flags.items() if v is not None}, **own})
 
 
-def warn_about_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
-    """Says what will happen where the schedule does not fit into the training."""
+def resolve_kept_heads(args: Any) -> None:
+    """Replaces the file that ``--kept-heads`` may name by the kept heads that the file names.
+
+    So the configuration that is stored does not depend on another file.
+
+    Raises:
+        UsageError: the file is not an exported checkpoint.
+    """
+    path = Path(args.kept_heads)
+    if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
+        return
+    kept = getattr(model_arguments(load_checkpoint(path)), "kept_heads", None)
+    if kept is None:
+        raise UsageError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
+    with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
+        args.kept_heads = kept
+
+
+def announce(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
+    """Logs the plan, and what will happen where it does not fit into the training."""
+    logger.info(
+        "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze after %d",
+        plan.budget,
+        layout,
+        plan.estimator,
+        plan.initial_temperature,
+        plan.final_temperature,
+        plan.cooldown_steps,
+        plan.freeze_after,
+    )
     if not max_update or plan.budget in (0, layout.num_heads):
         return
     if plan.cooldown_steps > max_update:

@@ -12,23 +12,24 @@ from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .agreement import compare
 from .attention import head_rows
+from .checkpoints import load_checkpoint, model_arguments
+from .config import PruningConfig
 from .errors import UsageError
-from .headmap import HeadMap, load_checkpoint, model_arguments, read_head_map
-from .heads import HeadLayout, Site
+from .headmap import HeadMap, read_head_map
+from .heads import HeadLayout, format_kept_heads
+from .serving import convert_to_ctranslate2
 
 FORMATS = ("pruned", "fairseq", "ctranslate2")
-_DENSE_ONLY = (
-    "num_of_heads gate_estimator initial_temperature final_temperature cooldown_steps "
-    "freeze_heads_after keep_at_least gate_seed kept_heads"
-).split()
+_PRUNING_FLAGS = tuple(field.name for field in fields(PruningConfig))
 
 
 # ---- weights
@@ -103,7 +104,7 @@ def export_checkpoint(
     format: str,
     num_of_heads: str | None = None,
     data: Path | None = None,
-    quantization: str | None = None,
+    quantization: str = "float32",
 ) -> Export:
     """Exports a training checkpoint.
 
@@ -113,7 +114,7 @@ def export_checkpoint(
         format: one of :data:`FORMATS`.
         num_of_heads: the budget, where the checkpoint is not frozen (default: the trained one).
         data: folder of the dictionaries, for ``ctranslate2`` (default: that of the training).
-        quantization: CTranslate2's, ``int8`` or None for float32.
+        quantization: CTranslate2's, ``int8`` or ``float32``.
 
     Raises:
         UsageError: the output exists, or the checkpoint cannot be exported.
@@ -127,8 +128,6 @@ def export_checkpoint(
     signature = _signature(source, state, head_map)
     with _in_place_of(output) as temporary:
         if format == "ctranslate2":
-            from .serving import convert_to_ctranslate2
-
             convert_to_ctranslate2(pruned_state(state, head_map), temporary, data, quantization)
             parameters = _parameters(slice_weights(state["model"], head_map.layout, head_map.mask))
         else:
@@ -163,7 +162,7 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     exported = _without_optimizer(state)
     exported["model"] = zero_weights(state["model"], head_map.layout, head_map.mask)
     arguments = vars(model_arguments(state)).copy()
-    for name in _DENSE_ONLY:
+    for name in _PRUNING_FLAGS:
         arguments.pop(name, None)
     arguments |= {"arch": "transformer", "_name": "transformer", "user_dir": None}
     arguments |= {"criterion": "label_smoothed_cross_entropy", "optimizer": "adam"}
@@ -208,12 +207,6 @@ def _set(arguments: Any, name: str, value: Any) -> None:
         setattr(arguments, name, value)
     else:
         arguments[name] = value
-
-
-def format_kept_heads(kept: Mapping[Site, Sequence[int]]) -> str:
-    """``site=head,head;...`` for the sites that keep any; ``none`` where no site does."""
-    parts = [f"{site}={','.join(map(str, heads))}" for site, heads in kept.items() if heads]
-    return ";".join(parts) or "none"
 
 
 # ---- the command
@@ -269,3 +262,54 @@ def _in_place_of(output: Path) -> Iterator[Path]:
         os.replace(folder / output.name, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def render(export: Export, format: str) -> str:
+    """The table that the command prints."""
+    head_map = export.head_map
+    lines = ["heads kept per layer:"]
+    for kind in head_map.layout.kinds():
+        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
+        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    for name, (before, after) in (("parameters", export.parameters), ("bytes", export.bytes)):
+        lines.append(f"{name:<12} {before:>13,} -> {after:>13,}   x {after / before:.3f}")
+    lines.append(f"signature    {export.signature}|format:{format}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-export``."""
+    parser = argparse.ArgumentParser(
+        prog="dsp-export",
+        description="Writes a checkpoint in which the closed heads' weights no longer exist.",
+        epilog="formats: 'pruned' loads in every fairseq command with --user-dir and is smaller "
+        "and faster; 'fairseq' is a stock transformer in the dense shape, for tools that know "
+        "nothing of pruning; 'ctranslate2' is a folder for CTranslate2. "
+        "example: dsp-export checkpoint_best.pt --format pruned --output pruned.pt",
+    )
+    parser.add_argument("checkpoint", type=Path, help="what fairseq-train wrote")
+    parser.add_argument("--format", choices=FORMATS, default="pruned", help="default: pruned")
+    parser.add_argument("--output", type=Path, required=True, help="new file (ctranslate2: folder)")
+    parser.add_argument(
+        "--num-of-heads", help="K, if the checkpoint is not frozen (default: the trained one)"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="dictionaries for ctranslate2 (default: the training data)"
+    )
+    parser.add_argument(
+        "--quantization", choices=("int8", "float32"), default="float32", help="ctranslate2 only"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="DATA", help="then translate its test split with both models"
+    )
+    args = parser.parse_args(argv)
+    export = export_checkpoint(
+        args.checkpoint, args.output, args.format, args.num_of_heads, args.data, args.quantization
+    )
+    print(render(export, args.format))
+    if args.check:
+        print(compare(args.checkpoint, args.output, args.check, args.num_of_heads))
+
+
+if __name__ == "__main__":
+    main()

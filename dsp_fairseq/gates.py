@@ -19,6 +19,43 @@ NEGLIGIBLE_GATE = 1e-12
 spends half of its time."""
 
 
+class FixedHeads(nn.Module):
+    """The gates of an exported model: its heads are removed, nothing is left to choose.
+
+    It answers as a frozen :class:`HeadGates` does, and has no tensor in the state dict.
+
+    Args:
+        layout: the heads the model had before its export.
+        mask: 0/1 ``[N]``, the heads that are left.
+    """
+
+    is_sampling = False
+
+    def __init__(self, layout: HeadLayout, mask: Tensor) -> None:
+        super().__init__()
+        self.layout = layout
+        self._mask = mask
+
+    def open_mask(self) -> Tensor:
+        """The heads that are left, as a 0/1 mask ``[N]``."""
+        return self._mask
+
+    def begin_forward(self) -> bool:
+        """Nothing to freeze."""
+        return False
+
+    def penalty(self) -> Tensor | None:
+        """Nothing to add to the loss."""
+        return None
+
+    def after_load(self) -> None:
+        """Nothing to bring in line."""
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Heads kept per kind of site, for the log."""
+        return _kept_per_kind(self.layout, self._mask)
+
+
 class HeadGates(nn.Module):
     """One gate per head, drawn from learned importance under a hard budget of K heads.
 
@@ -182,17 +219,13 @@ class HeadGates(nn.Module):
         mask = self.open_mask()
         drawn = self._gates if self.training and self.is_sampling else None
         gates = mask if drawn is None else drawn
-        kept = {
-            "heads_" + kind.replace(".", "_"): mask[self.layout.indices(kind)].sum()
-            for kind in self.layout.kinds()
-        }
         return {
             "temperature": torch.tensor(self.temperature),
             "gate_sum": gates.sum(),
             "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
             "margin": self._margin(),
             "frozen": self.frozen,
-            **kept,
+            **_kept_per_kind(self.layout, mask),
         }
 
     def _margin(self) -> Tensor:
@@ -201,3 +234,10 @@ class HeadGates(nn.Module):
             return torch.zeros(())
         ranked = self.importance.detach().sort(descending=True).values
         return ranked[self.plan.budget - 1] - ranked[self.plan.budget]
+
+
+def _kept_per_kind(layout: HeadLayout, mask: Tensor) -> dict[str, Tensor]:
+    return {
+        "heads_" + kind.replace(".", "_"): mask[layout.indices(kind)].sum()
+        for kind in layout.kinds()
+    }

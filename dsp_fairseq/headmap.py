@@ -7,20 +7,18 @@ import io
 import json
 import logging
 import os
-import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from fairseq.models import ARCH_CONFIG_REGISTRY
 from torch import Tensor
 
+from .checkpoints import architecture, load_checkpoint, model_arguments
 from .config import PruningConfig, parse_budget, parse_floors
 from .errors import UsageError
-from .heads import HeadLayout, Site
+from .heads import HeadLayout, Site, parse_kept_heads
 from .subset import top_k_mask
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -76,82 +74,25 @@ def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
     Raises:
         UsageError: no such checkpoint, one without head importance, or a K that does not fit.
     """
-    state = _load(path)
-    args, weights = _model_arguments(path, state), state["model"]
+    state = load_checkpoint(path)
+    args, weights = model_arguments(state), state["model"]
     importance = weights.get("head_gates.importance")
     if importance is not None:
         return _from_gates(path, args, weights, importance, num_of_heads)
     kept_heads = getattr(args, "kept_heads", None)
-    if kept_heads is None:
+    if not kept_heads:
         raise UsageError(
             f"{path} holds no head importance: it is not of a dsp_transformer, but of "
-            f"{_architecture(args) or 'an unnamed model'}"
+            f"{architecture(args) or 'an unnamed model'}"
         )
     layout = _layout(path, args)
     try:
-        mask = parse_kept_heads(kept_heads, layout)
+        mask = layout.mask(parse_kept_heads(str(kept_heads), layout))
     except ValueError as error:
         raise UsageError(f"{path} is damaged: its kept_heads {error}") from None
     budget = int(mask.sum())
     _check_frozen_budget(path, budget, num_of_heads, layout)
     return HeadMap(layout, None, mask, frozen=True, budget=budget)
-
-
-def parse_kept_heads(text: str, layout: HeadLayout) -> Tensor:
-    """The mask ``[N]`` from ``encoder.self.0=1,3;decoder.cross.2=0``; other sites keep nothing.
-
-    Raises:
-        ValueError: not of that form, or a site or head that the layout does not have.
-    """
-    sites = {str(site): site for site in layout.sites}
-    kept: dict[Site, list[int]] = {}
-    for part in filter(None, str(text).replace(" ", "").split(";")):
-        match = re.fullmatch(r"([a-z.]+\.\d+)=(\d+(?:,\d+)*)", part)
-        if not match:
-            raise ValueError(f"has {part!r}, which is not of the form SITE=HEAD,HEAD")
-        site = sites.get(match[1])
-        if site is None:
-            raise ValueError(f"names {match[1]}, which is not one of this model's sites")
-        if site in kept:
-            raise ValueError(f"names {site} twice")
-        heads = [int(head) for head in match[2].split(",")]
-        cut = layout.slice(site)
-        size = cut.stop - cut.start
-        if max(heads) >= size or len(set(heads)) != len(heads):
-            raise ValueError(f"says {part}, but {site} has {size} heads, each to be named once")
-        kept[site] = heads
-    return layout.mask(kept)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # a file of another kind makes the unpickler fail in any way
-        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
-        raise UsageError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
-        raise UsageError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
-    return state
-
-
-def _model_arguments(path: Path, state: Mapping[str, Any]) -> Namespace:
-    """The model's arguments, with what hydra left out filled in by the architecture."""
-    cfg = state.get("cfg")
-    node = cfg.get("model") if isinstance(cfg, Mapping) else state.get("args")
-    if not isinstance(node, Mapping | Namespace):
-        raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")
-    args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
-    fill_in = ARCH_CONFIG_REGISTRY.get(_architecture(args))
-    if fill_in is not None:
-        fill_in(args)
-    return args
-
-
-def _architecture(args: Namespace) -> str | None:
-    return getattr(args, "_name", None) or getattr(args, "arch", None)
 
 
 def _layout(path: Path, args: Namespace) -> HeadLayout:
@@ -160,7 +101,7 @@ def _layout(path: Path, args: Namespace) -> HeadLayout:
     except KeyError as error:
         raise UsageError(
             f"{path} does not say its model's {error.args[0]}, and its architecture "
-            f"{_architecture(args)!r} is not known"
+            f"{architecture(args)!r} is not known"
         ) from None
 
 

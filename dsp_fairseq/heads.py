@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,6 +15,9 @@ ENCODER_SELF = "encoder.self"
 DECODER_SELF = "decoder.self"
 DECODER_CROSS = "decoder.cross"
 KINDS = (ENCODER_SELF, DECODER_SELF, DECODER_CROSS)
+
+NO_HEADS = "none"
+"""How a model without heads is written where kept heads are named."""
 
 
 @dataclass(frozen=True, order=True)
@@ -116,3 +120,35 @@ class HeadLayout:
             counts = [self.heads[i] for i, site in enumerate(self.sites) if site.kind == kind]
             parts.append(f"{kind} {'+'.join(map(str, counts))}")
         return f"{self.num_heads} heads ({', '.join(parts)})"
+
+
+def format_kept_heads(kept: Mapping[Site, Sequence[int]]) -> str:
+    """``site=head,head;...`` for the sites that keep any; :data:`NO_HEADS` where none does."""
+    parts = [f"{site}={','.join(map(str, heads))}" for site, heads in kept.items() if heads]
+    return ";".join(parts) or NO_HEADS
+
+
+def parse_kept_heads(text: str, layout: HeadLayout) -> dict[Site, list[int]]:
+    """The inverse of :func:`format_kept_heads`; sites that are not named keep nothing.
+
+    Raises:
+        ValueError: not of that form, or a site or head that the layout does not have.
+    """
+    sites = {str(site): site for site in layout.sites}
+    kept: dict[Site, list[int]] = {}
+    for part in [] if text == NO_HEADS else text.replace(" ", "").split(";"):
+        match = re.fullmatch(r"([a-z.]+\.\d+)=(\d+(?:,\d+)*)", part)
+        if not match:
+            raise ValueError(f"has {part!r}, which is not of the form SITE=HEAD,HEAD")
+        site = sites.get(match[1])
+        if site is None:
+            raise ValueError(f"names {match[1]}, which is not one of this model's sites")
+        if site in kept:
+            raise ValueError(f"names {site} twice")
+        heads = [int(head) for head in match[2].split(",")]
+        cut = layout.slice(site)
+        size = cut.stop - cut.start
+        if max(heads) >= size or len(set(heads)) != len(heads):
+            raise ValueError(f"says {part}, but {site} has {size} heads, each to be named once")
+        kept[site] = heads
+    return kept

@@ -32,14 +32,15 @@ from torch import Tensor, nn
 from .attention import GatedAttention
 from .config import (
     PruningConfig,
+    announce,
     as_namespace,
     plan_pruning,
+    resolve_kept_heads,
     training_flag,
-    warn_about_schedule,
 )
 from .errors import UsageError
-from .gates import HeadGates
-from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site
+from .gates import FixedHeads, HeadGates
+from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 
 logger = logging.getLogger(__name__)
 
@@ -128,20 +129,21 @@ class DspTransformerModel(TransformerModel):
         super().__init__(args, encoder, decoder)
         self._attentions = dict(find_attentions(encoder, decoder))
         layout = HeadLayout({site: a.num_heads for site, a in self._attentions.items()})
-        plan = plan_pruning(args, layout)
-        self.head_gates = HeadGates(layout, plan)
+        kept = PruningConfig.from_namespace(args).kept_heads
+        self.head_gates: HeadGates | FixedHeads
+        if kept is not None:
+            self.head_gates = FixedHeads(layout, layout.mask(parse_kept_heads(kept, layout)))
+        else:
+            self.head_gates = HeadGates(layout, plan_pruning(args, layout))
         self._open_heads()
-        warn_about_schedule(plan, layout, training_flag(args, "max_update"))
-        logger.info(
-            "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze after %d",
-            plan.budget,
-            layout,
-            plan.estimator,
-            plan.initial_temperature,
-            plan.final_temperature,
-            plan.cooldown_steps,
-            plan.freeze_after,
-        )
+        if isinstance(self.head_gates, FixedHeads):
+            for attention in self._attentions.values():
+                attention.remove_closed_heads()
+            logger.info(
+                "exported model: it has %d of %s", self.head_gates.open_mask().sum(), layout
+            )
+        else:
+            announce(self.head_gates.plan, layout, training_flag(args, "max_update"))
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -152,6 +154,8 @@ class DspTransformerModel(TransformerModel):
     @classmethod
     def build_model(cls, args: Any, task: Any) -> DspTransformerModel:
         """Builds the model from fairseq-train's namespace or fairseq-hydra-train's config."""
+        if getattr(args, "kept_heads", None) is not None:
+            resolve_kept_heads(args)
         args = as_namespace(args)
         base_architecture(args)
         refuse_unsupported(args)
@@ -204,6 +208,13 @@ class DspTransformerModel(TransformerModel):
         ``--finetune-from-model``.
         """
         super().upgrade_state_dict_named(state_dict, name)
+        if isinstance(self.head_gates, FixedHeads):
+            if "head_gates.importance" in state_dict:
+                raise UsageError(
+                    "--kept-heads builds an exported model, but the checkpoint has all its heads: "
+                    "start from the file that dsp-export wrote"
+                )
+            return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
         missing = [key for key in own if key not in state_dict]
         if len(missing) == len(own):
@@ -271,7 +282,8 @@ def refuse_unsupported(args: Any) -> None:
         if getattr(args, name, None):
             raise UsageError(f"{flag} is not supported by dsp_transformer")
     optimizer = getattr(args, "optimizer", None)
-    if optimizer not in (None, "dsp_adam"):
+    exported = getattr(args, "kept_heads", None) is not None
+    if optimizer not in (None, "dsp_adam") and not exported:
         raise UsageError(
             f"--optimizer {optimizer} would train importance at the model's learning rate: "
             "use --optimizer dsp_adam"

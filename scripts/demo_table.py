@@ -38,7 +38,9 @@ def main() -> None:
     rows = [header, *(describe(run, args.data) for run in args.runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
     print("(kept heads per layer, from the first to the last)")
 
 

@@ -202,7 +202,12 @@ def test_an_exported_model(exported, capsys):
 
 
 def test_an_exported_model_may_keep_nothing(exported):
-    assert read_head_map(exported("")).budget == 0
+    assert read_head_map(exported("none")).budget == 0
+
+
+def test_kept_heads_left_empty_is_no_export(exported):
+    with pytest.raises(UsageError, match="no head importance"):
+        read_head_map(exported(""))
 
 
 @pytest.mark.parametrize(
