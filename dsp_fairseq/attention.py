@@ -104,10 +104,11 @@ class GatedAttention(MultiheadAttention):
 
         Args:
             query: ``[T, B, C]``.
-            key, value: ``[S, B, C]``; with ``static_kv`` read at the first step only.
-            key_padding_mask: ``[B, S]``, true at padding.
+            key, value: ``[S, B, C]``, or ``[S, B / beams, C]`` where beams share them; with
+                ``static_kv`` read at the first step only.
+            key_padding_mask: ``[B, S]`` or ``[B / beams, S]``, true at padding.
             incremental_state: caches keys and values ``[B, H, S, D]`` between decoding steps;
-                those of the encoder per sentence, not per beam, once ``set_beam_size`` was called.
+                those of the encoder once for all beams of a sentence.
             need_weights: return the attention weights, averaged over the heads.
             static_kv: key and value do not change between steps.
             attn_mask: ``[T, S]``, added to the scores.
@@ -131,8 +132,6 @@ class GatedAttention(MultiheadAttention):
             key_padding_mask = cache["prev_key_padding_mask"]
         else:
             key = query if self.self_attention else key
-            if self.encoder_decoder_attention and self.beam_size > 1 and key.size(1) == batch:
-                key, key_padding_mask = self._one_per_sentence(key, key_padding_mask)
             k = self._split(F.linear(key, wk, bk), heads)
             v = self._split(F.linear(key, wv, bv), heads)
             if incremental_state is not None:
@@ -140,7 +139,7 @@ class GatedAttention(MultiheadAttention):
                 self._set_input_buffer(incremental_state, cache)
 
         # Beams of a sentence share its keys: they become further query positions.
-        beams = batch // k.size(0)
+        beams = self.beam_size = batch // k.size(0)
         if beams > 1:
             q = q.view(k.size(0), beams, heads, target_len, -1).transpose(1, 2).flatten(2, 3)
         mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
@@ -165,15 +164,6 @@ class GatedAttention(MultiheadAttention):
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """``[T, B, H*D]`` -> ``[B, H, T, D]``."""
         return x.view(x.size(0), x.size(1), heads, self.head_dim).permute(1, 2, 0, 3)
-
-    def _one_per_sentence(
-        self, key: Tensor, padding: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Encoder output repeated per beam -> once per sentence."""
-        key = key.view(key.size(0), -1, self.beam_size, key.size(2))[:, :, 0]
-        if padding is not None:
-            padding = padding.view(-1, self.beam_size, padding.size(1))[:, 0]
-        return key, padding
 
     def _extend(
         self,
@@ -213,10 +203,11 @@ class GatedAttention(MultiheadAttention):
         if need_head_weights or not need_weights:
             return out, None
         source = query if key is None else key
-        present = query.new_ones(query.size(1), 1, source.size(0))
+        present = query.new_ones(source.size(1), 1, source.size(0))
         if padding is not None:
             present = present.masked_fill(padding.to(torch.bool).unsqueeze(1), 0.0)
         weights = present / present.sum(-1, keepdim=True)
+        weights = weights.repeat_interleave(query.size(1) // source.size(1), 0)
         return out, weights.expand(-1, query.size(0), -1)
 
 

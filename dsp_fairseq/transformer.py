@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.distributed import fsdp_wrap
 from fairseq.models import register_model, register_model_architecture
@@ -91,10 +92,37 @@ def _wrap(layer: nn.Module, cfg: TransformerConfig) -> nn.Module:
 
 
 class GatedTransformerEncoder(TransformerEncoderBase):
-    """fairseq's encoder, of gated layers."""
+    """fairseq's encoder, of gated layers.
+
+    In beam search its output stays once per sentence, for all beams to share.
+    """
+
+    beam_size = 1
 
     def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
         return _wrap(GatedEncoderLayer(cfg, return_fc=self.return_fc), cfg)
+
+    def reorder_encoder_out(
+        self, encoder_out: dict[str, list[Tensor]], new_order: Tensor
+    ) -> dict[str, list[Tensor]]:
+        """Follows the beams of :class:`fairseq.sequence_generator.SequenceGenerator`.
+
+        Args:
+            encoder_out: what the encoder returned.
+            new_order: the first time, each sentence number once per beam; afterwards which beam
+                ``0..sentences*beams-1`` each beam goes on from. Beams of a sentence stay together.
+        """
+        sentences = encoder_out["encoder_out"][0].size(1)
+        if "beams" not in encoder_out:
+            if self.beam_size == 1 or new_order.numel() != sentences * self.beam_size:
+                return super().reorder_encoder_out(encoder_out, new_order)
+            return {**encoder_out, "beams": [torch.tensor(self.beam_size)]}
+        beams = int(encoder_out["beams"][0])
+        order = new_order.view(-1, beams)[:, 0] // beams
+        if order.numel() == sentences:
+            return encoder_out
+        reordered = super().reorder_encoder_out(encoder_out, order)
+        return {**reordered, "beams": encoder_out["beams"]}
 
 
 class GatedTransformerDecoder(TransformerDecoderBase):
@@ -189,6 +217,10 @@ class DspTransformerModel(TransformerModel):
         if not mode:
             self._open_heads()
         return self
+
+    def set_beam_size(self, beam_size: int) -> None:
+        """fairseq's hook of beam search: the encoder's output will be shared by the beams."""
+        self.encoder.beam_size = beam_size
 
     def make_generation_fast_(self, **kwargs: Any) -> None:
         """fairseq's hook before generation; the attention modules drop their closed heads."""

@@ -9,6 +9,7 @@ import random
 import statistics
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -70,10 +71,15 @@ def make_task(config: Any, dictionary: Dictionary) -> TranslationTask:
     return TranslationTask(config.task, dictionary, dictionary)
 
 
-def make_batch(dictionary: Dictionary, tokens: int, seed: int) -> dict[str, Any]:
-    """One batch of random sentence pairs of 10 to 30 tokens, as fairseq collates them."""
+def make_batch(
+    dictionary: Dictionary, tokens: int, seed: int, sentences: int | None = None
+) -> dict[str, Any]:
+    """One batch of random sentence pairs of 12 to 28 tokens, as fairseq collates them.
+
+    It has as many sentences as ``tokens`` allow, or ``sentences`` of ``tokens`` in all.
+    """
     numbers = random.Random(seed)
-    length = numbers.randint(12, 28)
+    length = tokens // sentences if sentences else numbers.randint(12, 28)
     samples = []
     for index in range(tokens // length):
         pair = {"id": index}
@@ -142,6 +148,7 @@ def prepare(args: Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
 
 
 def write_json(path: Path | None, figures: Any) -> None:

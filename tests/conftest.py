@@ -46,12 +46,19 @@ def task() -> SimpleNamespace:
 
 
 @pytest.fixture
-def build(task):
+def arguments():
+    """The arguments of a tiny gated model: 2+2 layers of 4 heads, 24 heads in all."""
+    return lambda num_of_heads=24, **flags: Namespace(
+        **{**TINY, "arch": "dsp_transformer", "num_of_heads": num_of_heads, **flags}
+    )
+
+
+@pytest.fixture
+def build(task, arguments):
     """Builds a tiny gated model: 2+2 layers of 4 heads, 24 heads in all."""
 
     def build_model(num_of_heads: Any = 24, **flags: Any) -> DspTransformerModel:
-        args = Namespace(**{**TINY, "num_of_heads": num_of_heads, **flags})
-        return DspTransformerModel.build_model(args, task)
+        return DspTransformerModel.build_model(arguments(num_of_heads, **flags), task)
 
     return build_model
 

@@ -17,8 +17,8 @@ import torch
 from omegaconf import OmegaConf
 
 from dsp_fairseq.errors import UsageError
-from dsp_fairseq.headmap import main, parse_kept_heads, read_head_map, render_plot, to_json
-from dsp_fairseq.heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site
+from dsp_fairseq.headmap import main, read_head_map, render_plot, to_json
+from dsp_fairseq.heads import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site
 
 SHAPE = (
     "encoder_layers",
@@ -225,12 +225,6 @@ def test_kept_heads_left_empty_is_no_export(exported):
 def test_damaged_kept_heads(exported, text, message):
     with pytest.raises(UsageError, match=message):
         read_head_map(exported(text))
-
-
-def test_kept_heads_in_any_order():
-    layout = HeadLayout({Site(ENCODER_SELF, 0): 2, Site(DECODER_SELF, 0): 3})
-    mask = parse_kept_heads("decoder.self.0=2,0; encoder.self.0=1", layout)
-    assert mask.tolist() == [0, 1, 1, 0, 1]
 
 
 # ---- what cannot be read

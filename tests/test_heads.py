@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from dsp_fairseq.heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site
+from dsp_fairseq.heads import (
+    DECODER_CROSS,
+    DECODER_SELF,
+    ENCODER_SELF,
+    HeadLayout,
+    Site,
+    format_kept_heads,
+    parse_kept_heads,
+)
 
 LAYOUT = HeadLayout(
     {
@@ -47,3 +55,17 @@ def test_a_kind_may_be_absent():
     layout = HeadLayout({Site(ENCODER_SELF, 0): 2, Site(DECODER_SELF, 0): 1})
     assert layout.kinds() == [ENCODER_SELF, DECODER_SELF]
     assert layout.indices(DECODER_CROSS) == []
+
+
+def test_kept_heads_as_text_and_back():
+    kept = LAYOUT.kept(torch.tensor([0, 1, 0, 0, 1, 0, 1, 0, 0, 0.0]))
+    text = format_kept_heads(kept)
+    assert text == "encoder.self.0=1;decoder.self.0=0,2"
+    assert torch.equal(LAYOUT.mask(parse_kept_heads(text, LAYOUT)), LAYOUT.mask(kept))
+    assert parse_kept_heads("decoder.self.0=2,0; encoder.self.0=1", LAYOUT) == {
+        Site(DECODER_SELF, 0): [2, 0],
+        Site(ENCODER_SELF, 0): [1],
+    }
+    nothing = LAYOUT.kept(torch.zeros(10))
+    assert format_kept_heads(nothing) == "none"
+    assert parse_kept_heads("none", LAYOUT) == {}
