@@ -33,7 +33,7 @@ setup(
         "fairseq": ["fairseq-fixed==0.12.3.1"],
         "plot": ["matplotlib"],
         "ctranslate2": ["ctranslate2>=4.3"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis", "matplotlib"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis", "matplotlib", "ctranslate2"],
     },
     entry_points={
         "console_scripts": [

@@ -197,10 +197,11 @@ class GatedAttention(MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """The output of a site without heads; nothing is cached.
 
-        Its weights, where alignment asks for them, are uniform over the positions that are there.
+        Its weights, where alignment asks for them, are those of one head that looks at all
+        positions alike.
         """
         out = self.out_proj.bias.expand_as(query)
-        if need_head_weights or not need_weights:
+        if not (need_weights or need_head_weights):
             return out, None
         source = query if key is None else key
         present = query.new_ones(source.size(1), 1, source.size(0))
@@ -208,7 +209,8 @@ class GatedAttention(MultiheadAttention):
             present = present.masked_fill(padding.to(torch.bool).unsqueeze(1), 0.0)
         weights = present / present.sum(-1, keepdim=True)
         weights = weights.repeat_interleave(query.size(1) // source.size(1), 0)
-        return out, weights.expand(-1, query.size(0), -1)
+        weights = weights.expand(-1, query.size(0), -1)
+        return out, weights.unsqueeze(0) if need_head_weights else weights
 
 
 def head_rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:

@@ -43,6 +43,10 @@ find_python() {
 
 check_compiler() {
     local header
+    # There is a ready wheel for Python 3.12.
+    if .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))'; then
+        return
+    fi
     header=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
     command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null ||
         fail "fairseq needs a C++ compiler: install one (Debian, Ubuntu: apt-get install g++)" \
@@ -79,10 +83,14 @@ if ! [[ -x .venv/bin/python && $(.venv/bin/python -c 'import sys; print(sys.pref
 fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check install)
 
+has_fairseq() {
+    .venv/bin/python -m pip --disable-pip-version-check show -q fairseq-fixed 2>/dev/null
+}
+
+has_fairseq || check_compiler
 run "build tools" "${pip[@]}" setuptools wheel cython numpy
 has_torch .venv/bin/python || run "torch $torch_version" "${pip[@]}" "torch==$torch_version"
-if ! .venv/bin/python -m pip --disable-pip-version-check show -q fairseq-fixed 2>/dev/null; then
-    check_compiler
+if ! has_fairseq; then
     # Without isolation, or the build would fetch a torch of its own; with CUDA_HOME set it looks
     # for CUDA sources that the package lacks.
     run "fairseq-fixed $fairseq_version (compiles for 2 to 6 minutes)" \

@@ -1,0 +1,151 @@
+"""Exported checkpoints in fairseq's own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dsp_fairseq import USER_DIR, export, headmap, score
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture
+def trained(train, folder):
+    """A frozen checkpoint with 6 of 24 heads."""
+    path = folder / "run/checkpoint_last.pt"
+    if not path.exists():
+        assert train(path.parent).status == 0
+    return path
+
+
+@pytest.fixture
+def pruned(trained, folder):
+    path = folder / "pruned.pt"
+    if not path.exists():
+        export.main([str(trained), "--format", "pruned", "--output", str(path)])
+    return path
+
+
+def test_export_prints_a_table_and_checks_itself(trained, folder, corpus, capsys):
+    arguments = [str(trained), "--output", str(folder / "checked.pt"), "--check", str(corpus)]
+    export.main(arguments)
+    out = capsys.readouterr().out
+    assert re.search(r"encoder\.self +\d \d +of 8", out)
+    assert re.search(r"parameters +[\d,]+ -> +[\d,]+ +x 0\.\d{3}", out)
+    assert re.search(r"signature +K:6\|N:24\|method:gumbel\|frozen:yes\|seed:1\|sha256:\w{12}", out)
+    assert "30 of 30 hypotheses are the same" in out
+
+
+def test_pruned_generates_validates_and_joins_ensembles(trained, pruned, generate, run, corpus):
+    original = generate(trained)
+    assert original.hypotheses
+    assert generate(pruned).hypotheses == original.hypotheses
+    assert len(generate(f"{pruned}:{trained}").hypotheses) == 30
+    losses = [
+        re.findall(
+            r"\| loss (\S+)",
+            run(
+                *("validate", corpus, "--user-dir", USER_DIR, "--path", path, "--cpu"),
+                *("--task", "translation", "--max-tokens", "1200"),
+            ).log,
+        )
+        for path in (trained, pruned)
+    ]
+    assert losses[0]
+    assert losses[0] == losses[1]
+
+
+def test_pruned_trains_further_from_the_command_line(train, pruned, generate, folder):
+    outcome = train(
+        *(folder / "further", "--kept-heads", pruned, "--finetune-from-model", pruned),
+        *("--max-update", "4"),
+    )
+    assert outcome.status == 0
+    assert "exported model: it has 6 of 24 heads" in outcome.log
+    assert len(generate(folder / "further/checkpoint_last.pt").hypotheses) == 30
+
+
+def test_pruned_loads_through_the_hub_interface(pruned, corpus):
+    from fairseq.models.transformer import TransformerModel
+
+    hub = TransformerModel.from_pretrained(
+        str(pruned.parent), pruned.name, str(corpus), user_dir=str(USER_DIR)
+    )
+    assert isinstance(hub.translate("der Hund"), str)
+
+
+@pytest.mark.slow
+def test_the_dense_shape_generates_without_user_dir(trained, generate, corpus, folder):
+    stock = folder / "stock.pt"
+    export.main([str(trained), "--format", "fairseq", "--output", str(stock)])
+    # In a process of its own, where this package is not imported and allows no types.
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fairseq_cli.generate", str(corpus), "--path", str(stock)),
+            *("--cpu", "--beam", "3", "--max-len-b", "20", "--remove-bpe"),
+            *("--required-batch-size-multiple", "1"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("TORCH_FORCE")},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    hypotheses = dict(re.findall(r"^H-(\d+)\t\S+\t(.*)$", done.stdout, re.MULTILINE))
+    expected = generate(trained).hypotheses
+    assert {int(k): v for k, v in hypotheses.items()} == expected
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_ctranslate2(trained, corpus, folder, capsys, quantization):
+    pytest.importorskip("ctranslate2")
+    output = folder / f"ct2-{quantization}"
+    export.main(
+        [
+            *(str(trained), "--format", "ctranslate2", "--output", str(output)),
+            *("--data", str(corpus), "--quantization", quantization, "--check", str(corpus)),
+        ]
+    )
+    same = int(re.search(r"(\d+) of 30 hypotheses are the same", capsys.readouterr().out)[1])
+    assert same >= (27 if quantization == "float32" else 10)
+
+
+def test_the_stock_converter_takes_the_dense_shape(trained, corpus, folder):
+    pytest.importorskip("ctranslate2")
+    from ctranslate2.converters import FairseqConverter
+
+    stock = folder / "for-converter.pt"
+    export.main([str(trained), "--format", "fairseq", "--output", str(stock)])
+    FairseqConverter(str(stock), str(corpus), source_lang="de", target_lang="en").convert(
+        str(folder / "converted")
+    )
+    assert (folder / "converted/model.bin").exists()
+
+
+def test_ctranslate2_refuses_unequal_head_counts(train, folder, corpus):
+    pytest.importorskip("ctranslate2")
+    path = folder / "unequal/checkpoint_last.pt"
+    train(path.parent, "--encoder-attention-heads", "2", "--max-update", "2")
+    with pytest.raises(SystemExit, match="one head count, but --encoder-attention-heads is 2"):
+        export.main([str(path), "--format", "ctranslate2", "--output", str(folder / "no")])
+    assert not (folder / "no").exists()
+
+
+def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
+    headmap.main([str(trained), "--json", "-"])
+    assert json.loads(capsys.readouterr().out)["budget"] == 6
+    output = folder / "test.out"
+    output.write_text(generate(trained).out)
+    score.main([str(output), "--data", str(corpus)])
+    out = capsys.readouterr().out
+    assert re.search(r"^sacrebleu +\d+\.\d\d +BLEU\|nrefs:1\|case:mixed.*tok:13a", out)
+    assert re.search(r"^tokenised bleu +\d+\.\d\d +BLEU\|.*tok:none", out, re.MULTILINE)

@@ -1,0 +1,75 @@
+"""Beam search over shared encoder keys finds what fairseq's own model finds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fairseq.sequence_generator import SequenceGenerator
+
+
+def _search(models, task, batch, beam, **settings):
+    generator = SequenceGenerator(
+        models, task.target_dictionary, beam_size=beam, max_len_a=0, max_len_b=12, **settings
+    )
+    sample = {"net_input": {k: batch[k] for k in ("src_tokens", "src_lengths")}}
+    with torch.no_grad():
+        found = generator.generate(models, sample)
+    return [[(h["tokens"].tolist(), round(float(h["score"]), 4)) for h in beams] for beams in found]
+
+
+@pytest.mark.parametrize("beam", [1, 2, 5])
+@pytest.mark.parametrize("flags", [{}, {"encoder_attention_heads": 2, "num_of_heads": 20}])
+def test_hypotheses_are_those_of_the_dense_model(build, build_stock, task, batch, beam, flags):
+    stock_flags = {k: v for k, v in flags.items() if k != "num_of_heads"}
+    model = build(**flags)
+    stock = build_stock(**stock_flags)
+    with torch.no_grad():
+        # The end is often likely, so that sentences and beams end at various steps.
+        output = model.decoder.output_projection.weight
+        output[task.target_dictionary.eos()] = 2 * output[4:8].sum(0)
+    stock.load_state_dict(
+        {k: v for k, v in model.state_dict().items() if not k.startswith("head_gates.")}
+    )
+    model.eval(), stock.eval()
+    ours, theirs = _search([model], task, batch, beam), _search([stock], task, batch, beam)
+    assert ours == theirs
+    assert len({len(beams[0][0]) for beams in ours}) > 1
+
+
+def test_a_beam_size_used_before_does_not_matter(build, task, batch):
+    model = build(9).eval()
+    once = _search([model], task, batch, 1)
+    _search([model], task, batch, 5)
+    assert _search([model], task, batch, 1) == once
+
+
+def test_training_goes_on_after_beam_search(build, task, batch):
+    # fairseq translates the validation set with the model in training (--eval-bleu).
+    model = build(9)
+    model.train()
+    before = model(**batch)[0].detach()
+    model.eval()
+    _search([model], task, batch, 3)
+    model.train()
+    assert torch.equal(model(**batch)[0], before)
+
+
+def test_ensembles_and_fast_generation(build, task, batch):
+    models = [build(9).eval(), build(4).eval()]
+    plain = _search(models, task, batch, 3)
+    for model in models:
+        model.make_generation_fast_(need_attn=False)
+    assert _search(models, task, batch, 3) == plain
+    assert sum(a.num_heads for a in models[1]._attentions.values()) == 4
+
+
+def test_attention_weights_are_there_for_alignment(build, task, batch):
+    for k in (9, 0):
+        model = build(k).eval()
+        generator = SequenceGenerator([model], task.target_dictionary, beam_size=3, max_len_b=5)
+        sample = {"net_input": {k: batch[k] for k in ("src_tokens", "src_lengths")}}
+        best = generator.generate([model], sample)[1][0]
+        weights = best["attention"]
+        assert weights.shape == (7, len(best["tokens"]))
+        torch.testing.assert_close(weights.sum(0), torch.ones(weights.size(1)))
+        assert weights[:2].abs().max() == 0  # the two padded source positions
