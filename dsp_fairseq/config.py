@@ -183,6 +183,9 @@ _HYDRA_GROUP = {
     "memory_efficient_fp16": "common",
     "max_update": "optimization",
     "store_ema": "ema",
+    "ddp_backend": "distributed_training",
+    "distributed_world_size": "distributed_training",
+    "find_unused_parameters": "distributed_training",
     "optimizer": "",
     "finetune_from_model": "checkpoint",
 }

@@ -328,6 +328,19 @@ def refuse_unsupported(args: Any) -> None:
         raise UsageError(
             "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
         )
+    backend = getattr(args, "ddp_backend", None)
+    if backend == "fully_sharded":
+        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+    waits_for_all = backend in ("c10d", "pytorch_ddp")
+    if (
+        (getattr(args, "distributed_world_size", None) or 1) > 1
+        and waits_for_all
+        and not getattr(args, "find_unused_parameters", False)
+    ):
+        raise UsageError(
+            f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
+            "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
+        )
 
 
 # ---- architectures

@@ -37,6 +37,11 @@ from dsp_fairseq.errors import UsageError
         ({"store_ema": True}, "--store-ema is not supported"),
         ({"optimizer": "adam"}, "use --optimizer dsp_adam"),
         ({"fp16": True}, "add --fp16-no-flatten-grads"),
+        ({"ddp_backend": "fully_sharded"}, "--ddp-backend fully_sharded is not supported"),
+        (
+            {"ddp_backend": "pytorch_ddp", "distributed_world_size": 2},
+            "use --ddp-backend legacy_ddp, or add --find-unused-parameters",
+        ),
     ],
 )
 def test_mistakes_are_named(build, flags, message):
@@ -44,6 +49,12 @@ def test_mistakes_are_named(build, flags, message):
         build(**{"num_of_heads": 6, **flags})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_several_processes_are_accepted_where_absent_gradients_are(build):
+    build(6, ddp_backend="legacy_ddp", distributed_world_size=2)
+    build(6, ddp_backend="pytorch_ddp", distributed_world_size=2, find_unused_parameters=True)
+    build(6, ddp_backend="pytorch_ddp", distributed_world_size=1)
 
 
 def test_unflattened_fp16_is_accepted(build):
