@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .budget import constant_gates
+
 GRADIENT_BOUND = 1e6
 """Saturation of the gradient, in multiples of the largest incoming gradient."""
 
@@ -94,14 +96,8 @@ def relaxed_top_k(logits: Tensor, k: int, temperature: float) -> Tensor:
     Raises:
         ValueError: K is outside ``0..N`` or the temperature is not positive.
     """
-    n = logits.numel()
-    if not 0 <= k <= n:
-        raise ValueError(f"budget {k} is outside 0..{n}")
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature} is not positive")
-    if k in (0, n):
-        return torch.full_like(logits, float(k == n and n > 0), requires_grad=False)
-    return _SuccessiveSoftmax.apply(logits, k, temperature)
+    constant = constant_gates(logits, k, temperature)
+    return _SuccessiveSoftmax.apply(logits, k, temperature) if constant is None else constant
 
 
 class GumbelTopK(nn.Module):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .budget import check_budget
+
 
 def top_k_mask(
     importance: Tensor, k: int, floors: Sequence[tuple[Sequence[int], int]] = ()
@@ -25,8 +27,7 @@ def top_k_mask(
         ValueError: the budget is outside ``0..N`` or smaller than the sum of the floors.
     """
     n = importance.numel()
-    if not 0 <= k <= n:
-        raise ValueError(f"budget {k} is outside 0..{n}")
+    check_budget(k, n)
     if sum(least for _, least in floors) > k:
         raise ValueError(f"floors add up to more than the budget {k}")
     order = torch.argsort(importance.detach(), descending=True, stable=True)
