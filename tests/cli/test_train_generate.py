@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from dsp_fairseq import USER_DIR
+from dsp_fairseq import USER_DIR, export
 
 
 @pytest.fixture(scope="module")
@@ -199,4 +199,13 @@ def test_hydra(corpus, folder, generate):
     log = done.stdout + done.stderr
     assert "keeping 5 of 12 heads" in log
     assert "froze 5 of 12 heads at update 2" in log
-    assert len(generate(folder / "hydra/checkpoint_last.pt").hypotheses) == 30
+    trained = generate(folder / "hydra/checkpoint_last.pt")
+    assert len(trained.hypotheses) == 30
+    pruned = folder / "hydra-pruned.pt"
+    export.main([str(folder / "hydra/checkpoint_last.pt"), "--output", str(pruned)])
+    assert generate(pruned).hypotheses == trained.hypotheses
+    stock = folder / "hydra-stock.pt"
+    export.main(
+        [str(folder / "hydra/checkpoint_last.pt"), "--format", "fairseq", "--output", str(stock)]
+    )
+    assert generate(stock).hypotheses == trained.hypotheses
