@@ -32,8 +32,16 @@ setup(
     extras_require={
         "fairseq": ["fairseq-fixed==0.12.3.1"],
         "plot": ["matplotlib"],
-        "ctranslate2": ["ctranslate2>=4.3"],
-        "dev": ["pytest>=8", "pytest-xdist", "ruff", "hypothesis", "matplotlib", "ctranslate2"],
+        "ctranslate2": ["ctranslate2>=4.8"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist",
+            "ruff",
+            "hypothesis",
+            "matplotlib",
+            "ctranslate2>=4.8",
+            "tensorboardX",
+        ],
     },
     entry_points={
         "console_scripts": [

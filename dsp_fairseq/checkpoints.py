@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.models import ARCH_CONFIG_REGISTRY
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
 
 from .errors import UsageError
 
@@ -35,6 +40,9 @@ def allow_checkpoint_types() -> None:
     for package in ("numpy.core", "numpy._core"):
         types.append((multiarray._reconstruct, f"{package}.multiarray._reconstruct"))
         types.append((multiarray.scalar, f"{package}.multiarray.scalar"))
+    # A resume in several processes sends the configuration of rank 0 through torch.load.
+    types += [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode, _TensorPlaceholder]
+    types += [defaultdict, Any, list, dict, int]
     torch.serialization.add_safe_globals(types)
 
 

@@ -204,11 +204,7 @@ def training_flag(args: Any, name: str) -> Any:
 
 
 def as_namespace(args: Any) -> Any:
-    """A model's arguments as a namespace, with the training flags that we look at.
-
-    Raises:
-        UsageError: a key that no flag of the model has, most likely misspelt.
-    """
+    """A model's arguments as a namespace, with the training flags that we look at."""
     if not isinstance(args, DictConfig):
         return args
     flags = {name: training_flag(args, name) for name in _HYDRA_GROUP}

@@ -24,11 +24,12 @@ from .attention import head_rows
 from .checkpoints import load_checkpoint, model_arguments
 from .config import PruningConfig
 from .errors import UsageError
-from .headmap import HeadMap, read_head_map
+from .headmap import HeadMap, head_map_of
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
 
 FORMATS = ("pruned", "fairseq", "ctranslate2")
+_INPUTS = tuple(f"{name}_proj.{part}" for name in "qkv" for part in ("weight", "bias"))
 _PRUNING_FLAGS = tuple(field.name for field in fields(PruningConfig))
 
 
@@ -65,6 +66,28 @@ def zero_weights(
     return _map_attentions(weights, layout, mask, fold)
 
 
+def expand_weights(
+    weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
+) -> dict[str, Tensor]:
+    """The inverse of :func:`slice_weights`: the dense shape again, zeros for what is gone."""
+    result = dict(weights)
+    for (site, kept), heads in zip(layout.kept(mask).items(), layout.heads, strict=True):
+        width = weights[f"{site.module_name}.out_proj.weight"].size(0)
+        for key in _INPUTS:
+            result[f"{site.module_name}.{key}"] = _scatter_heads(
+                weights[f"{site.module_name}.{key}"], kept, heads, width
+            )
+        out = weights[f"{site.module_name}.out_proj.weight"].t()
+        result[f"{site.module_name}.out_proj.weight"] = _scatter_heads(out, kept, heads, width).t()
+    return result
+
+
+def _scatter_heads(rows: Tensor, kept: Sequence[int], heads: int, width: int) -> Tensor:
+    full = rows.new_zeros(heads, width // heads, *rows.shape[1:])
+    full[list(kept)] = rows.unflatten(0, (len(kept), -1)) if kept else full[[]]
+    return full.flatten(0, 1)
+
+
 def _map_attentions(
     weights: Mapping[str, Tensor],
     layout: HeadLayout,
@@ -76,10 +99,8 @@ def _map_attentions(
     for (site, kept), heads in zip(layout.kept(mask).items(), layout.heads, strict=True):
         rows = torch.tensor(kept, dtype=torch.long)
         head_dim = weights[f"{site.module_name}.q_proj.weight"].size(0) // heads
-        for name in ("q_proj", "k_proj", "v_proj"):
-            for part in ("weight", "bias"):
-                key = f"{site.module_name}.{name}.{part}"
-                result[key] = change(weights[key], rows, head_dim)
+        for key in (f"{site.module_name}.{name}" for name in _INPUTS):
+            result[key] = change(weights[key], rows, head_dim)
         key = f"{site.module_name}.out_proj.weight"
         result[key] = change(weights[key].t(), rows, head_dim).t().contiguous()
     return result
@@ -122,14 +143,18 @@ def export_checkpoint(
     if output.exists():
         raise UsageError(f"{output} exists: remove it or give another --output")
     state = load_checkpoint(source)
-    if getattr(model_arguments(state), "kept_heads", None):
+    if "dsp_signature" in state:
         raise UsageError(f"{source} is exported already: give the training checkpoint")
-    head_map = read_head_map(source, num_of_heads)
+    head_map = head_map_of(state, source, num_of_heads)
+    if head_map.importance is None:
+        # An exported model that was trained further.
+        state = {**state, "model": expand_weights(state["model"], head_map.layout, head_map.mask)}
     signature = _signature(source, state, head_map)
     with _in_place_of(output) as temporary:
         if format == "ctranslate2":
-            convert_to_ctranslate2(pruned_state(state, head_map), temporary, data, quantization)
-            parameters = _parameters(slice_weights(state["model"], head_map.layout, head_map.mask))
+            parameters = convert_to_ctranslate2(
+                pruned_state(state, head_map), temporary, data, quantization
+            )
         else:
             make = pruned_state if format == "pruned" else dense_state
             exported = make(state, head_map)
@@ -214,8 +239,16 @@ def _set(arguments: Any, name: str, value: Any) -> None:
 
 def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str:
     arguments = model_arguments(state)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    seed = getattr(arguments, "gate_seed", None) or getattr(arguments, "seed", None)
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    seeds = (
+        getattr(arguments, "gate_seed", None),
+        getattr(arguments, "seed", None),
+        _plain(state["cfg"]).get("common", {}).get("seed"),
+    )
+    seed = next((seed for seed in seeds if seed is not None), None)
     return "|".join(
         [
             f"K:{head_map.budget}",
@@ -223,7 +256,7 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
             f"method:{getattr(arguments, 'gate_estimator', 'gumbel')}",
             f"frozen:{'yes' if head_map.frozen else 'no'}",
             f"seed:{seed}",
-            f"sha256:{digest}",
+            f"sha256:{digest.hexdigest()[:12]}",
         ]
     )
 

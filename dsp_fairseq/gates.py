@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,9 @@ class HeadGates(nn.Module):
         n = layout.num_heads
         self.importance = nn.Parameter(torch.zeros(n))
         self.importance.param_group = "importance"
+        # The optimizer sees parameters only. Of their attributes fairseq's 16-bit optimizers hand
+        # these two names on to their float32 copies; the dictionary is shared.
+        self.importance.optim_overrides = {"learns": True}
         self.register_buffer("mask", torch.zeros(n))
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
@@ -117,6 +121,15 @@ class HeadGates(nn.Module):
         return log_linear(
             self.num_updates, plan.initial_temperature, plan.final_temperature, plan.cooldown_steps
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HeadGates:
+        """Moves between devices, but stays in float32: half precision would make ties."""
+
+        def keep_precision(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(keep_precision, recurse)
 
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq's hook: the number of completed updates, once per micro-batch.
@@ -184,8 +197,8 @@ class HeadGates(nn.Module):
 
     def _set_frozen(self, frozen: bool) -> None:
         self._is_frozen = frozen
-        # The optimizer sees the parameter only, and must not move it on by momentum.
-        self.importance.learns = not frozen
+        # Momentum must not move it on.
+        self.importance.optim_overrides["learns"] = not frozen
 
     def _top_k(self) -> Tensor:
         return top_k_mask(self.importance, self.plan.budget, self.plan.floors)

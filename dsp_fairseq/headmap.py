@@ -74,7 +74,13 @@ def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
     Raises:
         UsageError: no such checkpoint, one without head importance, or a K that does not fit.
     """
-    state = load_checkpoint(path)
+    return head_map_of(load_checkpoint(path), path, num_of_heads)
+
+
+def head_map_of(
+    state: Mapping[str, Any], path: Path, num_of_heads: int | str | None = None
+) -> HeadMap:
+    """As :func:`read_head_map`, of a checkpoint that is loaded; ``path`` is for messages."""
     args, weights = model_arguments(state), state["model"]
     importance = weights.get("head_gates.importance")
     if importance is not None:

@@ -64,7 +64,7 @@ class DspAdam(FairseqAdam):
     def clip_grad_norm(
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Clips the weights by ``max_norm`` and importance by ``--pruning-clip-norm``.
+        """Clips the weights by ``max_norm``; importance is clipped by :meth:`step`.
 
         Returns:
             the gradient norm of the weights, or that of importance where it is not finite, so
@@ -73,19 +73,25 @@ class DspAdam(FairseqAdam):
         weights = clip_grad_norm_(self.param_groups[0]["params"], max_norm, aggregate_norm_fn)
         if not any(p.grad is not None for p in self._importance):
             return weights
-        importance = clip_grad_norm_(
-            self._importance, self.cfg.pruning_clip_norm, aggregate_norm_fn
-        ).to(weights.device)
+        importance = clip_grad_norm_(self._importance, 0.0, aggregate_norm_fn).to(weights.device)
         return torch.where(torch.isfinite(importance), weights, importance)
 
-    def step(self, *args: Any, **kwargs: Any) -> None:
+    def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
+        """Clips importance by ``--pruning-clip-norm`` and steps.
+
+        The clipping is done here since 16-bit optimizers undo the scale of the loss after
+        ``clip_grad_norm`` only.
+        """
+        if scale != 1.0:
+            self.multiply_grads(1.0 / scale)
+        clip_grad_norm_(self._importance, self.cfg.pruning_clip_norm)
         # A freeze happens between two calls of set_lr.
         self._set_importance_group()
-        super().step(*args, **kwargs)
+        super().step(closure, groups=groups)
 
     def _set_importance_group(self) -> None:
         for group in self.param_groups[1:]:
-            learns = all(getattr(p, "learns", True) for p in group["params"])
+            learns = all(p.optim_overrides["learns"] for p in group["params"])
             group["lr"] = float(self.cfg.pruning_lr) if learns else 0.0
             group["weight_decay"] = 0.0
 

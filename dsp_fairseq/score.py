@@ -14,6 +14,9 @@ from sacremoses import MosesDetokenizer
 
 from .errors import UsageError
 
+SAME_REFERENCES = 50.0
+"""References that went through the preparation and back have a BLEU well above this."""
+
 _LINE = re.compile(r"^([HT])-(\d+)\t(.*)$")
 
 
@@ -105,12 +108,21 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
             f"{len(plain_references)}: fairseq-generate leaves out the last incomplete batch "
             "unless it is given --required-batch-size-multiple 1"
         )
-    detokenised = hypotheses
-    if prep["tokenized"]:
+
+    def plain_text(lines: Sequence[str]) -> list[str]:
+        if not prep["tokenized"]:
+            return list(lines)
         detokenizer = MosesDetokenizer(lang=prep["target"])
-        detokenised = [detokenizer.detokenize(line.split()) for line in hypotheses]
+        return [detokenizer.detokenize(line.split()) for line in lines]
+
+    same = detokenised_bleu(plain_text(references), plain_references, prep["lowercase"]).bleu
+    if same < SAME_REFERENCES:
+        raise UsageError(
+            f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
+            f"was made from other data, or not into its target language {prep['target']}"
+        )
     return {
-        "sacrebleu": detokenised_bleu(detokenised, plain_references, prep["lowercase"]),
+        "sacrebleu": detokenised_bleu(plain_text(hypotheses), plain_references, prep["lowercase"]),
         "tokenised_bleu": tokenised_bleu(hypotheses, references),
     }
 

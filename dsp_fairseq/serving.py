@@ -34,7 +34,7 @@ def _ctranslate2() -> Any:
 
 def convert_to_ctranslate2(
     state: Mapping[str, Any], output: Path, data: Path | None, quantization: str
-) -> None:
+) -> int:
     """Writes a pruned checkpoint as a CTranslate2 model.
 
     CTranslate2 has one number of heads for all attention sublayers. Sites are padded with heads of
@@ -45,6 +45,9 @@ def convert_to_ctranslate2(
         output: a folder that does not exist yet.
         data: folder of the dictionaries (default: that of the training).
         quantization: ``float32`` or ``int8``.
+
+    Returns:
+        the number of parameters, those of the padding included.
 
     Raises:
         UsageError: CTranslate2 is missing, or cannot hold this model.
@@ -97,6 +100,7 @@ def convert_to_ctranslate2(
     output.mkdir()
     spec.save(str(output))
     logger.info("CTranslate2 %s: every site has %d heads", ctranslate2.__version__, heads)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _refuse(arguments: Any) -> None:

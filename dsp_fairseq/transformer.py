@@ -250,6 +250,11 @@ class DspTransformerModel(TransformerModel):
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
         missing = [key for key in own if key not in state_dict]
         if len(missing) == len(own):
+            if self._differs_in_heads(state_dict):
+                raise UsageError(
+                    "the checkpoint has other heads than this model: if dsp-export wrote it, build "
+                    "its model with --kept-heads FILE"
+                )
             if not training_flag(self.args, "finetune_from_model"):
                 raise UsageError(
                     "the checkpoint is of a dense transformer, without head importance: start "
@@ -267,6 +272,11 @@ class DspTransformerModel(TransformerModel):
                 f"the checkpoint has {found} heads, this model "
                 f"{self.head_gates.layout}: their layers or heads differ"
             )
+
+    def _differs_in_heads(self, state_dict: dict[str, Tensor]) -> bool:
+        names = (f"{site.module_name}.q_proj.weight" for site in self._attentions)
+        own = self.state_dict()
+        return any(n in state_dict and state_dict[n].shape != own[n].shape for n in names)
 
     def _scale_heads(self, gates: Tensor) -> None:
         for site, gate in self.head_gates.layout.split(gates).items():

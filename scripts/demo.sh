@@ -21,7 +21,7 @@ train() { # K FOLDER
     fairseq-train $data --user-dir dsp_fairseq --arch dsp_transformer_tiny --share-all-embeddings \
         --criterion dsp_label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer dsp_adam \
         --adam-betas '(0.9, 0.98)' --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 \
-        --dropout 0.1 --max-tokens 2048 --max-update $updates --seed 1 --num-workers 0 --cpu \
+        --dropout 0.1 --max-tokens 2048 --max-update $updates --seed 1 --num-workers 0 --cpu --distributed-world-size 1 \
         --num-of-heads "$1" --pruning-lr 0.2 --cooldown-steps $((updates / 2)) \
         --no-epoch-checkpoints --save-dir "$2" --log-format json --log-interval 25 \
         2>"$2/errors.log" | tee -a "$2/train.log" | progress || show_error "$2/errors.log"

@@ -32,7 +32,7 @@ run() { # K
         --adam-betas '(0.9, 0.98)' --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 1000 \
         --dropout 0.3 --weight-decay 1e-4 --max-tokens 4096 --clip-norm 0 --max-update 2000 \
         --num-of-heads "$1" --pruning-lr 0.2 --cooldown-steps 1000 --freeze-heads-after 1000 \
-        --seed 1 --num-workers 0 --cpu --no-epoch-checkpoints --save-dir $runs/k"$1" \
+        --seed 1 --num-workers 0 --cpu --distributed-world-size 1 --no-epoch-checkpoints --save-dir $runs/k"$1" \
         --log-format simple --log-interval 50 >>$runs/k"$1".log 2>&1
     fairseq-generate $data --user-dir dsp_fairseq --path $runs/k"$1"/checkpoint_best.pt --beam 5 \
         --batch-size 32 --remove-bpe --required-batch-size-multiple 1 --cpu \

@@ -27,7 +27,7 @@ sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6))' 2>/dev/nul
 find_python() {
     local candidate
     if [[ -n ${PYTHON:-} ]]; then
-        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13"
+        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13: name one that is"
         echo "$PYTHON"
         return
     fi
@@ -88,7 +88,7 @@ has_fairseq() {
 }
 
 has_fairseq || check_compiler
-run "build tools" "${pip[@]}" setuptools wheel cython numpy
+run "build tools" "${pip[@]}" setuptools wheel cython 'numpy>=2'
 has_torch .venv/bin/python || run "torch $torch_version" "${pip[@]}" "torch==$torch_version"
 if ! has_fairseq; then
     # Without isolation, or the build would fetch a torch of its own; with CUDA_HOME set it looks

@@ -180,6 +180,17 @@ def test_statistics_name_what_a_person_wants_to_watch(build, batch):
     assert kept == [0, 0, 6]
 
 
+def test_half_precision_does_not_reach_importance(build):
+    model = build(6)
+    with torch.no_grad():
+        model.head_gates.importance.copy_(1.0 + 1e-5 * torch.randperm(24))
+    mask = model.head_gates.open_mask()
+    model.half()
+    assert model.head_gates.importance.dtype == torch.float32
+    assert model.encoder.layers[0].fc1.weight.dtype == torch.float16
+    assert torch.equal(model.head_gates.open_mask(), mask)
+
+
 def test_activation_checkpointing_gives_the_same_gradients(build, batch):
     grads = []
     for flag in (False, True):

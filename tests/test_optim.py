@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.optim.fp16_optimizer import FP16Optimizer
 
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.optim import DspAdam
@@ -59,6 +60,7 @@ def test_importance_is_clipped_apart(build, batch):
     importance.grad.mul_(1e4)
     before = model.encoder.layers[0].fc1.weight.grad.clone()
     norm = optimizer.clip_grad_norm(0.0)
+    optimizer.step()
     assert importance.grad.norm().item() == pytest.approx(0.5, rel=1e-3)
     assert torch.equal(before, model.encoder.layers[0].fc1.weight.grad)
     weights = [p.grad for p in model.parameters() if p is not importance and p.grad is not None]
@@ -88,6 +90,28 @@ def test_frozen_importance_does_not_move_even_if_gradients_are_zeros(build, batc
         model.head_gates.importance.grad = torch.zeros(24)
         optimizer.step()
     assert torch.equal(frozen, model.head_gates.importance)
+
+
+@pytest.mark.parametrize("scale", [1.0, 128.0])
+def test_half_precision_clips_true_gradients_and_stops_at_the_freeze(build, batch, scale):
+    model = build(6, freeze_heads_after=1)
+    importance = model.head_gates.importance
+    weights = torch.nn.Parameter(torch.zeros(3))
+    copies = FP16Optimizer.build_fp32_params(None, [weights, importance], flatten=False)
+    weights, copy = copies
+    optimizer = _optimizer(torch.nn.ParameterList(copies))
+    weights.grad, copy.grad = torch.ones(3) * scale, torch.ones(24) * scale
+    optimizer.clip_grad_norm(0.0)
+    optimizer.step(scale=scale)
+    assert copy.grad.norm().item() == pytest.approx(1.0, rel=1e-3)
+    assert weights.grad.tolist() == [1, 1, 1]
+    frozen = copy.detach().clone()
+    assert frozen.abs().max() > 0.1
+    model.set_num_updates(1)
+    _backward(model, batch)
+    copy.grad = torch.zeros(24)
+    optimizer.step()
+    assert torch.equal(copy, frozen)
 
 
 def test_negative_rates_are_refused(build):

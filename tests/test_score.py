@@ -79,6 +79,13 @@ def test_incomplete_outputs_are_refused(files, output, message):
         score_file(*files(output))
 
 
+def test_another_direction_is_refused(files):
+    generated, data = files()
+    (data / "raw/test.tgt").write_text("Ein Mann und ein Auto.\nEr sieht sie jetzt nicht.\n")
+    with pytest.raises(UsageError, match="are not those of the test split"):
+        score_file(generated, data)
+
+
 def test_foreign_folders_and_missing_files_are_refused(files, tmp_path):
     generated, data = files()
     with pytest.raises(UsageError, match="is not a folder that data-prep/ made"):

@@ -37,6 +37,7 @@ COMMON = {
     "--encoder-attention-heads": "4",
     "--decoder-attention-heads": "4",
     "--num-workers": "0",
+    "--distributed-world-size": "1",
     "--log-format": "simple",
     "--log-interval": "1",
 }

@@ -45,7 +45,10 @@ def test_a_python_that_is_too_old_or_too_new(setup, tmp_path):
         python = _fake_python(tmp_path, version)
         done = setup(PYTHON=str(python))
         assert done.returncode == 1
-        assert done.stderr == f"setup.sh: error: PYTHON={python} is not a Python 3.10 to 3.13\n"
+        assert (
+            done.stderr
+            == f"setup.sh: error: PYTHON={python} is not a Python 3.10 to 3.13: name one that is\n"
+        )
     assert not (tmp_path / ".venv").exists()
 
 

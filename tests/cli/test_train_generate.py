@@ -118,6 +118,7 @@ def test_best_checkpoint_is_chosen_repeatably(train, folder):
     losses = [re.findall(r"valid on 'valid' subset \| loss (\S+)", log) for log in logs]
     assert len(losses[0]) >= 4
     assert losses[0] == losses[1]
+    assert re.search(r"\d+ updates, score", logs[0])
     scores = [re.findall(r"\d+ updates, score (\S+)\)", log) for log in logs]
     assert scores[0] == scores[1]
 
@@ -153,9 +154,23 @@ def test_different_head_counts_and_prenorm(train, generate, folder):
 
 
 @pytest.mark.parametrize("k", ["0", "24"])
-def test_no_head_and_all_heads(train, generate, folder, k):
-    assert train(folder / f"k{k}", "--num-of-heads", k, "--max-update", "3").status == 0
-    assert len(generate(folder / f"k{k}/checkpoint_last.pt").hypotheses) == 30
+def test_no_head_and_all_heads(train, generate, folder, corpus, k):
+    outcome = train(
+        *(folder / f"k{k}", "--num-of-heads", k, "--max-update", "3", "--log-format", "json"),
+        *("--tensorboard-logdir", folder / f"tensorboard{k}"),
+    )
+    assert outcome.status == 0
+    assert f'"gate_sum": "{k}"' in outcome.log
+    events = b"".join(p.read_bytes() for p in folder.glob(f"tensorboard{k}/**/*tfevents*"))
+    assert b"gate_sum" in events
+    trained = generate(folder / f"k{k}/checkpoint_last.pt")
+    assert len(trained.hypotheses) == 30
+    for form in ("pruned", "fairseq", "ctranslate2"):
+        exported = folder / f"k{k}-{form}.pt"
+        arguments = ["--format", form, "--output", str(exported), "--data", str(corpus)]
+        export.main([str(folder / f"k{k}/checkpoint_last.pt"), *arguments])
+        if form != "ctranslate2":
+            assert generate(exported).hypotheses == trained.hypotheses
 
 
 def test_a_dense_checkpoint_enters_only_when_asked_for(train, folder):
