@@ -230,18 +230,8 @@ def resolve_kept_heads(args: Any) -> None:
         args.kept_heads = kept
 
 
-def announce(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
-    """Logs the plan, and what will happen where it does not fit into the training."""
-    logger.info(
-        "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze after %d",
-        plan.budget,
-        layout,
-        plan.estimator,
-        plan.initial_temperature,
-        plan.final_temperature,
-        plan.cooldown_steps,
-        plan.freeze_after,
-    )
+def warn_about_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
+    """Says what will happen where the schedule does not fit into the training."""
     if not max_update or plan.budget in (0, layout.num_heads):
         return
     if plan.cooldown_steps > max_update:

@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from .attention import GatedAttention
 from .config import (
     PruningConfig,
-    announce,
     as_namespace,
     plan_pruning,
     resolve_kept_heads,
     training_flag,
+    warn_about_schedule,
 )
 from .errors import UsageError
 from .gates import FixedHeads, HeadGates
@@ -171,7 +171,19 @@ class DspTransformerModel(TransformerModel):
                 "exported model: it has %d of %s", self.head_gates.open_mask().sum(), layout
             )
         else:
-            announce(self.head_gates.plan, layout, training_flag(args, "max_update"))
+            plan = self.head_gates.plan
+            logger.info(
+                "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze "
+                "after %d",
+                plan.budget,
+                layout,
+                plan.estimator,
+                plan.initial_temperature,
+                plan.final_temperature,
+                plan.cooldown_steps,
+                plan.freeze_after,
+            )
+        self._has_trained = False
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -206,11 +218,19 @@ class DspTransformerModel(TransformerModel):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As fairseq's transformer; in training it draws this update's gates first."""
         if self.training:
+            if not self._has_trained:
+                self._begin_training()
             if self.head_gates.begin_forward():
                 self._open_heads()
             if self.head_gates.is_sampling:
                 self._scale_heads(self.head_gates())
         return super().forward(*args, **kwargs)
+
+    def _begin_training(self) -> None:
+        self._has_trained = True
+        if isinstance(self.head_gates, HeadGates):
+            max_update = training_flag(self.args, "max_update")
+            warn_about_schedule(self.head_gates.plan, self.head_gates.layout, max_update)
 
     def train(self, mode: bool = True) -> DspTransformerModel:
         super().train(mode)

@@ -74,16 +74,20 @@ def test_freeze_defaults_to_the_end_of_the_cooldown(build):
         ({"cooldown_steps": 10, "freeze_heads_after": 100}, "will not be frozen during this"),
     ],
 )
-def test_a_schedule_beyond_the_training_warns(build, caplog, flags, message):
+def test_a_schedule_beyond_the_training_warns_once(build, batch, caplog, flags, message):
     with caplog.at_level(logging.WARNING, "dsp_fairseq"):
-        build(6, max_update=100, **flags)
-    assert message in caplog.text
+        model = build(6, max_update=100, **flags).eval()
+        model(**batch)
+        assert not caplog.text, "generation should not be told"
+        for _ in range(2):
+            model.train()(**batch)
+    assert caplog.text.count(message) == 1
 
 
-def test_a_fitting_schedule_does_not_warn(build, caplog):
+def test_a_fitting_schedule_does_not_warn(build, batch, caplog):
     with caplog.at_level(logging.WARNING, "dsp_fairseq"):
-        build(6, max_update=100, cooldown_steps=50)
-        build(24, max_update=100, cooldown_steps=500)
+        build(6, max_update=100, cooldown_steps=50).train()(**batch)
+        build(24, max_update=100, cooldown_steps=500).train()(**batch)
     assert not caplog.text
 
 
