@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fairseq import checkpoint_utils
+from fairseq.logging import progress_bar
 
 from dsp_fairseq import USER_DIR
 
@@ -98,8 +99,9 @@ def run(monkeypatch) -> Callable[..., Outcome]:
         out, status, message = io.StringIO(), 0, ""
         monkeypatch.setattr(sys, "argv", [f"fairseq-{command}", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        # A command's memory of the best score so far; a new process would not have it.
+        # What one command remembers, and the next in a process of its own would not.
         vars(checkpoint_utils.save_checkpoint).pop("best", None)
+        progress_bar._tensorboard_writers.clear()
         root = logging.getLogger()
         root.addHandler(handler)
         try:
