@@ -49,60 +49,47 @@ def slice_weights(
     Returns:
         a new state dict without importance; tensors that do not change are shared.
     """
-    return _map_attentions(weights, layout, mask, head_rows)
-
-
-def zero_weights(
-    weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
-) -> dict[str, Tensor]:
-    """A state dict in the dense shape, in which all weights of closed heads are zero."""
-
-    def fold(tensor: Tensor, kept: Tensor, head_dim: int) -> Tensor:
-        heads = tensor.unflatten(0, (-1, head_dim))
-        folded = torch.zeros_like(heads)
-        folded[kept] = heads[kept]
-        return folded.flatten(0, 1)
-
-    return _map_attentions(weights, layout, mask, fold)
+    return _map_attentions(
+        weights, layout, mask, lambda rows, kept, head_dim, _: head_rows(rows, kept, head_dim)
+    )
 
 
 def expand_weights(
     weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
 ) -> dict[str, Tensor]:
     """The inverse of :func:`slice_weights`: the dense shape again, zeros for what is gone."""
-    result = dict(weights)
-    for (site, kept), heads in zip(layout.kept(mask).items(), layout.heads, strict=True):
-        width = weights[f"{site.module_name}.out_proj.weight"].size(0)
-        for key in _INPUTS:
-            result[f"{site.module_name}.{key}"] = _scatter_heads(
-                weights[f"{site.module_name}.{key}"], kept, heads, width
-            )
-        out = weights[f"{site.module_name}.out_proj.weight"].t()
-        result[f"{site.module_name}.out_proj.weight"] = _scatter_heads(out, kept, heads, width).t()
-    return result
+
+    def scatter(rows: Tensor, kept: Tensor, head_dim: int, heads: int) -> Tensor:
+        full = rows.new_zeros(heads, head_dim, *rows.shape[1:])
+        full[kept] = rows.view(len(kept), head_dim, *rows.shape[1:])
+        return full.flatten(0, 1)
+
+    return _map_attentions(weights, layout, mask, scatter)
 
 
-def _scatter_heads(rows: Tensor, kept: Sequence[int], heads: int, width: int) -> Tensor:
-    full = rows.new_zeros(heads, width // heads, *rows.shape[1:])
-    full[list(kept)] = rows.unflatten(0, (len(kept), -1)) if kept else full[[]]
-    return full.flatten(0, 1)
+def zero_weights(
+    weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
+) -> dict[str, Tensor]:
+    """A state dict in the dense shape, in which all weights of closed heads are zero."""
+    return expand_weights(slice_weights(weights, layout, mask), layout, mask)
 
 
 def _map_attentions(
     weights: Mapping[str, Tensor],
     layout: HeadLayout,
     mask: Tensor,
-    change: Callable[[Tensor, Tensor, int], Tensor],
+    change: Callable[[Tensor, Tensor, int, int], Tensor],
 ) -> dict[str, Tensor]:
-    """Applies ``change(tensor, kept, head_dim)`` to everything that belongs to single heads."""
+    """Applies ``change(rows, kept, head_dim, heads)`` to all that belongs to single heads."""
     result = {k: v for k, v in weights.items() if not k.startswith("head_gates.")}
     for (site, kept), heads in zip(layout.kept(mask).items(), layout.heads, strict=True):
-        rows = torch.tensor(kept, dtype=torch.long)
-        head_dim = weights[f"{site.module_name}.q_proj.weight"].size(0) // heads
+        numbers = torch.tensor(kept, dtype=torch.long)
+        out = f"{site.module_name}.out_proj.weight"
+        head_dim = weights[out].size(0) // heads
         for key in (f"{site.module_name}.{name}" for name in _INPUTS):
-            result[key] = change(weights[key], rows, head_dim)
-        key = f"{site.module_name}.out_proj.weight"
-        result[key] = change(weights[key].t(), rows, head_dim).t().contiguous()
+            result[key] = change(weights[key], numbers, head_dim, heads)
+        columns = change(weights[out].t().contiguous(), numbers, head_dim, heads)
+        result[out] = columns.t().contiguous()
     return result
 
 
