@@ -205,6 +205,15 @@ class HeadGates(nn.Module):
 
     # ---- checkpoints
 
+    def adopt(self, importance: Tensor) -> None:
+        """Takes importance ``[N]`` that was found otherwise than by training, and freezes its top
+        K heads."""
+        with torch.no_grad():
+            self.importance.copy_(importance)
+        self.mask.copy_(self._top_k())
+        self.frozen.fill_(1.0)
+        self._set_frozen(True)
+
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
 

@@ -223,12 +223,12 @@ class DspTransformerModel(TransformerModel):
             if self.head_gates.begin_forward():
                 self._open_heads()
             if self.head_gates.is_sampling:
-                self._scale_heads(self.head_gates())
+                self.scale_heads(self.head_gates())
         return super().forward(*args, **kwargs)
 
     def _begin_training(self) -> None:
         self._has_trained = True
-        if isinstance(self.head_gates, HeadGates):
+        if isinstance(self.head_gates, HeadGates) and not self.head_gates.is_frozen:
             max_update = training_flag(self.args, "max_update")
             warn_about_schedule(self.head_gates.plan, self.head_gates.layout, max_update)
 
@@ -298,7 +298,8 @@ class DspTransformerModel(TransformerModel):
         own = self.state_dict()
         return any(n in state_dict and state_dict[n].shape != own[n].shape for n in names)
 
-    def _scale_heads(self, gates: Tensor) -> None:
+    def scale_heads(self, gates: Tensor) -> None:
+        """Runs all heads, each scaled by its gate (``[N]``), until told otherwise."""
         for site, gate in self.head_gates.layout.split(gates).items():
             self._attentions[site].use_gate(gate)
 
