@@ -8,10 +8,11 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -253,12 +254,10 @@ def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
         task_config: Any = Namespace(**{**vars(node), "data": str(data)})
     else:
         task_config = OmegaConf.create({**node, "data": str(data)})
-    if not data.is_dir():
-        raise UsageError(f"--data {data} is not a folder that fairseq-preprocess made")
     try:
         return tasks.setup_task(task_config, from_checkpoint=True)
-    except FileNotFoundError as error:
-        raise UsageError(f"--data {data} lacks the dictionaries ({error})") from None
+    except Exception as error:  # fairseq raises all kinds, and bare Exception too
+        raise UsageError(f"--data {data} does not hold the data of this model: {error}") from None
 
 
 def _build(
@@ -328,10 +327,10 @@ def score_checkpoint(
     step = None
     if method == "michel":
         load_split(task, split)
-        step = None if one_shot else heads_per_step or math.ceil(layout.num_heads / 10)
         if torch.cuda.is_available() and not cpu:
             model.cuda()
-
+        if not one_shot:
+            step = heads_per_step or math.ceil(layout.num_heads / 10)
         criterion = task.build_criterion(OmegaConf.create(state["cfg"]["criterion"]))
 
         def score(left: Tensor) -> Tensor:
@@ -342,15 +341,14 @@ def score_checkpoint(
             return normalise_per_site(gate_gradients(model, criterion, on_device, left), layout)
 
     elif method == "weight-norm":
-        norms = normalise_per_site(weight_norms(model), layout)
 
         def score(left: Tensor) -> Tensor:
-            return norms
+            return normalise_per_site(weight_norms(model), layout)
 
     else:
-        generator = torch.Generator().manual_seed(seed)
 
         def score(left: Tensor) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
             return torch.randperm(layout.num_heads, generator=generator).double()
 
     with in_place_of(output) as temporary:
@@ -364,6 +362,20 @@ def score_checkpoint(
 
 
 # ---- the command
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """Without what fairseq and the model tell at every load, which is of another use of them."""
+    loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _positive(text: str) -> int:
@@ -436,21 +448,22 @@ heads were frozen. To train its weights further with these heads, give it to fai
         raise UsageError(
             f"--method {args.method} scores once: leave out --one-shot and --heads-per-step"
         )
-    head_map = score_checkpoint(
-        args.checkpoint,
-        args.output,
-        args.data,
-        args.method,
-        args.num_of_heads,
-        one_shot=args.one_shot,
-        heads_per_step=args.heads_per_step,
-        split=args.split,
-        max_batches=args.max_batches,
-        max_tokens=args.max_tokens,
-        keep_at_least=args.keep_at_least,
-        seed=args.seed,
-        cpu=args.cpu,
-    )
+    with _warnings_only():
+        head_map = score_checkpoint(
+            args.checkpoint,
+            args.output,
+            args.data,
+            args.method,
+            args.num_of_heads,
+            one_shot=args.one_shot,
+            heads_per_step=args.heads_per_step,
+            split=args.split,
+            max_batches=args.max_batches,
+            max_tokens=args.max_tokens,
+            keep_at_least=args.keep_at_least,
+            seed=args.seed,
+            cpu=args.cpu,
+        )
     print(render(head_map, args))
 
 

@@ -61,7 +61,7 @@ def test_gradients_are_those_of_finite_differences(build, samples, criterion):
     for open_heads in (torch.ones(N), half):
         found = gate_gradients(model, criterion, samples, open_heads)
         expected = torch.zeros(N, dtype=torch.float64)
-        step = 1e-3  # gates are in single precision
+        step = 1e-6
         for sample in samples:
             for head in open_heads.nonzero().flatten().tolist():
                 losses = []
@@ -72,7 +72,7 @@ def test_gradients_are_those_of_finite_differences(build, samples, criterion):
                     with torch.no_grad():
                         losses.append(criterion(model, sample)[0])
                 expected[head] += ((losses[0] - losses[1]) / (2 * step)).abs()
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
         assert (found[open_heads == 0] == 0).all()
         assert (found > 0).sum() == open_heads.sum()
 

@@ -44,6 +44,7 @@ def _mask(path):
     return torch.load(path, weights_only=True)["model"]["head_gates.mask"]
 
 
+@pytest.mark.slow
 def test_from_a_stock_checkpoint_through_every_command(
     dense, score, generate, run, train, corpus, folder, capsys
 ):
@@ -116,6 +117,7 @@ def test_random_goes_by_its_seed_and_keeps_floors(dense, score):
     assert _mask(floored)[:8].sum() >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", ["0", "24"])
 def test_no_head_and_all_heads(dense, score, generate, k):
     path = score(dense, f"k{k}.pt", "--one-shot", "--max-tokens", "1200", k=k)
@@ -137,6 +139,20 @@ def test_a_gated_model_that_was_trained_dense(train, score, generate, folder):
         score(path, "again.pt")
 
 
+def test_a_checkpoint_of_an_old_fairseq(dense, score, generate, folder):
+    """Those have all flags in one namespace, and no config."""
+    state = torch.load(dense, weights_only=True)
+    old = {**state, "args": state["cfg"]["model"]}
+    del old["cfg"]
+    torch.save(old, folder / "old.pt")
+    paths = [
+        score(path, f"{path.stem}-norm.pt", method="weight-norm")
+        for path in (folder / "old.pt", dense)
+    ]
+    assert torch.equal(_mask(paths[0]), _mask(paths[1]))
+    assert generate(paths[0]).hypotheses == generate(paths[1]).hypotheses
+
+
 def test_mistakes_are_one_line_and_leave_nothing(dense, score, corpus, folder, tmp_path):
     taken = folder / "taken.pt"
     taken.write_text("precious")
@@ -152,10 +168,12 @@ def test_mistakes_are_one_line_and_leave_nothing(dense, score, corpus, folder, t
         "has no dev split": lambda: score(dense, "x", "--split", "dev"),
         "random scores once": lambda: score(dense, "x", "--one-shot", method="random"),
         "is not a checkpoint that can be loaded": lambda: score(folder / "text.pt", "x"),
-        "is not a folder that fairseq-preprocess made": lambda: score(
+        "does not hold the data of this model: [Errno 2]": lambda: score(
             dense, "x", "--data", tmp_path / "nowhere"
         ),
-        "lacks the dictionaries": lambda: score(dense, "x", "--data", tmp_path / "empty"),
+        "does not hold the data of this model: Could not infer": lambda: score(
+            dense, "x", "--data", tmp_path / "empty"
+        ),
     }.items():
         with pytest.raises(SystemExit) as stop:
             call()
