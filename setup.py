@@ -48,6 +48,7 @@ setup(
             "dsp-export=dsp_fairseq.export:main",
             "dsp-score=dsp_fairseq.score:main",
             "dsp-heads=dsp_fairseq.headmap:main",
+            "dsp-score-heads=dsp_fairseq.score_heads:main",
         ]
     },
 )

@@ -149,6 +149,8 @@ _HYDRA_GROUP = {
     "optimizer": "",
     "finetune_from_model": "checkpoint",
 }
+TRAINING_FLAGS = tuple(_HYDRA_GROUP)
+"""The flags that do not belong to the model, but say whether it can be trained."""
 
 
 def training_flag(args: Any, name: str) -> Any:

@@ -109,7 +109,7 @@ class HeadGates(nn.Module):
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
         self.register_buffer("budgets", torch.zeros(n + 1))
-        self.budgets[list(plan.budgets)] = 1.0
+        self._note_budgets()
         self.num_updates = 0
         self._is_frozen = False
         self._gates: Tensor | None = None
@@ -246,6 +246,15 @@ class HeadGates(nn.Module):
 
     # ---- checkpoints
 
+    def adopt(self, importance: Tensor) -> None:
+        """Takes importance ``[N]`` that was found otherwise than by training, and freezes its top
+        K heads."""
+        with torch.no_grad():
+            self.importance.copy_(importance)
+        self.mask.copy_(self._top_k(self.plan.budget))
+        self.frozen.fill_(1.0)
+        self._set_frozen(True)
+
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
 
@@ -258,8 +267,7 @@ class HeadGates(nn.Module):
             if int(self.mask.sum()) != self.plan.budget:
                 self.mask.copy_(self._top_k(self.plan.budget))
             return
-        self.budgets.zero_()
-        self.budgets[list(self.plan.budgets)] = 1.0
+        self._note_budgets()
         if self.is_sampling:
             logger.info(
                 "the heads of this checkpoint are not frozen: evaluation uses the top %d of %d by "
@@ -267,6 +275,10 @@ class HeadGates(nn.Module):
                 self.plan.budget,
                 self.layout.num_heads,
             )
+
+    def _note_budgets(self) -> None:
+        self.budgets.zero_()
+        self.budgets[list(self.plan.budgets)] = 1.0
 
     def _check_budgets(self) -> None:
         trained = self.budgets.nonzero().flatten().tolist()

@@ -181,6 +181,15 @@ def render_text(head_map: HeadMap) -> str:
     return "\n\n".join([*blocks, _summary(head_map)])
 
 
+def render_counts(head_map: HeadMap) -> str:
+    """How many heads each layer keeps, one line a kind of site."""
+    lines = ["heads kept per layer:"]
+    for kind in head_map.layout.kinds():
+        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
+        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    return "\n".join(lines)
+
+
 def _block(head_map: HeadMap, kind: str) -> str:
     layout, kept = head_map.layout, head_map.kept
     cells = {site: values for site, values in _cells(head_map) if site.kind == kind}

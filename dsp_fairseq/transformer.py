@@ -214,7 +214,7 @@ class DspTransformerModel(TransformerModel):
             if self.head_gates.begin_forward():
                 self._open_heads()
             if self.head_gates.is_sampling:
-                self._scale_heads(self.head_gates())
+                self.scale_heads(self.head_gates())
             if self.head_gates.holds_weights:
                 with _without_gradients(self.encoder, self.decoder):
                     return super().forward(*args, **kwargs)
@@ -222,7 +222,7 @@ class DspTransformerModel(TransformerModel):
 
     def _begin_training(self) -> None:
         self._has_trained = True
-        if not isinstance(self.head_gates, HeadGates):
+        if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_frozen:
             return
         plan, layout = self.head_gates.plan, self.head_gates.layout
         if plan.pipelined and not self._has_loaded:
@@ -304,7 +304,8 @@ class DspTransformerModel(TransformerModel):
         own = self.state_dict()
         return any(n in state_dict and state_dict[n].shape != own[n].shape for n in names)
 
-    def _scale_heads(self, gates: Tensor) -> None:
+    def scale_heads(self, gates: Tensor) -> None:
+        """Runs all heads, each scaled by its gate (``[N]``), until told otherwise."""
         for site, gate in self.head_gates.layout.split(gates).items():
             self._attentions[site].use_gate(gate)
 
