@@ -58,7 +58,7 @@ def prepared_spm(pristine_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def without_fairseq(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skips the binarising, the one slow step."""
-    monkeypatch.setattr(prepare_text, "binarise", lambda args, work, folder: None)
+    monkeypatch.setattr(prepare_text, "binarise", lambda text, work, folder, workers: None)
 
 
 @pytest.fixture

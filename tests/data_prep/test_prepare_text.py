@@ -54,6 +54,7 @@ def test_settings_record_how_the_data_was_made(prepared_bpe, pristine_corpus):
     settings = json.loads((prepared_bpe / "prep.json").read_text(encoding="utf-8"))
     expected = {"format_version": 1, "source": "de", "target": "en", "subword": "bpe"}
     expected |= {"vocab_size": 200, "lowercase": False, "tokenized": True}
+    expected |= text_pipeline.LATER_SETTINGS
     for split, size in SIZES.items():
         expected[f"lines_{split}"] = size
         for code in ("de", "en"):
