@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import http.client
 import os
@@ -46,6 +47,7 @@ from prepare_text import (
     TextSettings,
     add_common_options,
     build,
+    check_direction,
     describe,
     is_prepared,
     open_raw,
@@ -131,7 +133,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 if content is not None:
                     with content, (folder / name).open("wb") as stream:
                         shutil.copyfileobj(content, stream)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise PrepError(f"{archive} is not a whole tar archive; fetch it again") from error
 
 
@@ -254,9 +256,10 @@ def build_parser() -> CommandParser:
         metavar="ARCHIVE|FOLDER",
         help="de-en.tgz as distributed, or its unpacked folder (default: download it)",
     )
-    parser.add_argument(
-        "--source", choices=LANGUAGES, default="de", help="the other one is the target (default de)"
-    )
+    for side, language in zip(("source", "target"), LANGUAGES, strict=True):
+        parser.add_argument(
+            f"--{side}", choices=LANGUAGES, help=f"default {language}, or not the other side's"
+        )
     parser.add_argument(
         "--vocab-size",
         type=positive_int,
@@ -270,9 +273,12 @@ def build_parser() -> CommandParser:
 
 def iwslt14_settings(args: argparse.Namespace) -> TextSettings:
     """Return the field's settings for this corpus."""
+    source = args.source or ("de" if args.target != "de" else "en")
+    target = args.target or ("en" if source != "en" else "de")
+    check_direction(source, target)
     return TextSettings(
-        source=args.source,
-        target="en" if args.source == "de" else "de",
+        source=source,
+        target=target,
         subword="bpe",
         vocab_size=args.vocab_size,
         lowercase=True,

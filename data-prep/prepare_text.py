@@ -394,10 +394,15 @@ def add_text_options(parser: CommandParser) -> None:
     )
 
 
-def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSettings:
-    """Return the settings of `add_text_options`; refuse a language into itself."""
+def check_direction(source: str, target: str) -> None:
+    """Refuse a language into itself."""
     if source == target:
         raise PrepError(f"--source and --target are both {source}; give two languages")
+
+
+def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSettings:
+    """Return the settings of `add_text_options` for this direction."""
+    check_direction(source, target)
     # SentencePiece works on untokenised text.
     tokenized = args.subword == "bpe" and not args.no_tokenize
     return TextSettings(source, target, args.subword, args.vocab_size, args.lowercase, tokenized)

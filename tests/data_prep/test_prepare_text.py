@@ -15,25 +15,9 @@ import prep_common
 import prepare_text
 import pytest
 import text_pipeline
-from fairseq.data import Dictionary, data_utils
-from prep_helpers import SIZES, prepare_argv
+from fairseq.data import Dictionary
+from prep_helpers import SIZES, binarised, lines, names, prepare_argv
 from sacremoses import MosesDetokenizer
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-
-
-def binarised(data: Path, split: str, language: str) -> list[str]:
-    settings = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-    dictionary = Dictionary.load(str(data / f"dict.{language}.txt"))
-    pair = f"{settings['source']}-{settings['target']}"
-    dataset = data_utils.load_indexed_dataset(str(data / f"{split}.{pair}.{language}"), dictionary)
-    return [dictionary.string(sentence) for sentence in dataset]
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_bpe_folder_is_complete(prepared_bpe, pristine_corpus):
