@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import tarfile
-import urllib.error
 import urllib.request
 import zlib
 from collections import Counter
@@ -129,7 +128,8 @@ def unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as members:
             for member in members:
                 name = Path(member.name).name
-                content = members.extractfile(member) if name in FILES else None
+                wanted = name in FILES and member.isfile()
+                content = members.extractfile(member) if wanted else None
                 if content is not None:
                     with content, (folder / name).open("wb") as stream:
                         shutil.copyfileobj(content, stream)
@@ -177,7 +177,7 @@ def training_sentences(path: Path) -> Iterator[str]:
             yield re.sub("</?(title|description)>", "", line)
 
 
-def test_sentences(path: Path) -> Iterator[str]:
+def tested_sentences(path: Path) -> Iterator[str]:
     """Yield the sentences of a test file, with typewriter apostrophes, as the field has them."""
     for line in read_lines(path):
         if "<seg id" in line:
@@ -192,11 +192,14 @@ def read_lines(path: Path) -> Iterator[str]:
 
 def read_pairs(text: TextSettings, folder: Path, name: str) -> list[Pair]:
     """Return the pairs of the training files, or of one of the tests."""
-    if name == TRAIN:
-        halves = [list(training_sentences(folder / f"{name}.{code}")) for code in text.languages]
-    else:
-        halves = [list(test_sentences(folder / f"{name}.{code}.xml")) for code in text.languages]
-    first, second = halves
+    first, second = (
+        list(
+            training_sentences(folder / f"{name}.{code}")
+            if name == TRAIN
+            else tested_sentences(folder / f"{name}.{code}.xml")
+        )
+        for code in text.languages
+    )
     if len(first) != len(second):
         raise PrepError(
             f"{name} has {len(first)} sentences in {text.source} but {len(second)} in "
@@ -273,8 +276,9 @@ def build_parser() -> CommandParser:
 
 def iwslt14_settings(args: argparse.Namespace) -> TextSettings:
     """Return the field's settings for this corpus."""
-    source = args.source or ("de" if args.target != "de" else "en")
-    target = args.target or ("en" if source != "en" else "de")
+    other = dict(zip(LANGUAGES, reversed(LANGUAGES), strict=True))
+    source = args.source or other.get(args.target, "de")
+    target = args.target or other[source]
     check_direction(source, target)
     return TextSettings(
         source=source,

@@ -182,7 +182,7 @@ def build_parser() -> CommandParser:
         type=ratio,
         default=3.0,
         metavar="R",
-        help="how often longer one side may be than the other (default %(default)g)",
+        help="how many times longer one side may be than the other (default %(default)g)",
     )
     parser.add_argument(
         "--keep-duplicates", action="store_true", help="keep pairs that come several times"

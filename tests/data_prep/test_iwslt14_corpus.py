@@ -302,6 +302,20 @@ def test_bad_folders_are_refused_and_nothing_left(refusal, miniature, tmp_path, 
     assert names(place) == set()
 
 
+@pytest.mark.parametrize(
+    ("given", "languages"),
+    [
+        ((), ("de", "en")),
+        (("--source", "en"), ("en", "de")),
+        (("--target", "de"), ("en", "de")),
+        (("--source", "de", "--target", "en"), ("de", "en")),
+    ],
+)
+def test_one_side_is_enough_for_the_direction(given, languages):
+    args = iwslt14_corpus.build_parser().parse_args(["--out", "x", *given])
+    assert iwslt14_corpus.iwslt14_settings(args).languages == languages
+
+
 def test_one_language_into_itself_is_refused(refusal, miniature, tmp_path):
     argv = ["--from", str(miniature), "--source", "en", "--target", "en"]
     assert "both en" in refusal(iwslt14_corpus, [*argv, "--out", str(tmp_path / "out")])

@@ -299,6 +299,22 @@ def test_if_missing_keeps_what_is_the_same(corpus, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("without_fairseq")
+def test_folders_from_before_later_settings_still_count(corpus, tmp_path):
+    argv = prepare_argv(corpus, tmp_path / "out", "--if-missing")
+    prepare_text.main(argv)
+    path = tmp_path / "out" / "prep.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    encode = text_pipeline.load_encoder(tmp_path / "out")
+    for key in text_pipeline.LATER_SETTINGS:
+        del settings[key]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    prepare_text.main(argv)
+    assert json.loads(path.read_text(encoding="utf-8")) == settings
+    sentence = "Ist's der “Hund” & die Katze?"
+    assert text_pipeline.load_encoder(tmp_path / "out")(sentence) == encode(sentence)
+
+
+@pytest.mark.usefixtures("without_fairseq")
 @pytest.mark.parametrize("change", ["settings", "input", "not prepared"])
 def test_if_missing_refuses_what_differs(refusal, corpus, tmp_path, change):
     out, more = tmp_path / "out", ("--if-missing",)
