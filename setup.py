@@ -48,6 +48,8 @@ setup(
             "dsp-export=dsp_fairseq.export:main",
             "dsp-score=dsp_fairseq.score:main",
             "dsp-heads=dsp_fairseq.headmap:main",
+            "dsp-average=dsp_fairseq.average:main",
+            "dsp-report=dsp_fairseq.report:main",
         ]
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from argparse import Namespace
 from collections import defaultdict
@@ -65,6 +66,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(_stored_arguments(state), Mapping | Namespace):
         raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")
     return state
+
+
+def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy for use and not for resuming: no weights yet, no optimizer, no training state.
+
+    What fairseq needs for loading stays: the configuration, ``optimizer_history``, and of
+    ``extra_state`` the place in the data.
+    """
+    kept = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
+    if isinstance(state.get("cfg"), Mapping):
+        kept["cfg"] = copy.deepcopy(state["cfg"])
+        kept["args"] = None
+    # fairseq reads the number of updates here; validation scores hold numpy types.
+    kept["extra_state"] = {
+        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
+    }
+    return kept
 
 
 def _stored_arguments(state: Mapping[str, Any]) -> Any:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
-import os
-import shutil
-import tempfile
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,9 +16,10 @@ from torch import Tensor
 
 from .agreement import compare
 from .attention import head_rows
-from .checkpoints import load_checkpoint, model_arguments
+from .checkpoints import load_checkpoint, model_arguments, without_optimizer
 from .config import PruningConfig
 from .errors import UsageError
+from .files import in_place_of
 from .headmap import HeadMap, head_map_of
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
@@ -137,7 +133,7 @@ def export_checkpoint(
         # An exported model that was trained further.
         state = {**state, "model": expand_weights(state["model"], head_map.layout, head_map.mask)}
     signature = _signature(source, state, head_map)
-    with _in_place_of(output) as temporary:
+    with in_place_of(output) as temporary:
         if format == "ctranslate2":
             parameters = convert_to_ctranslate2(
                 pruned_state(state, head_map), temporary, data, quantization
@@ -156,7 +152,7 @@ def export_checkpoint(
 
 def pruned_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     """A checkpoint of a ``dsp_transformer`` that has the kept heads only, named in its config."""
-    exported = _without_optimizer(state)
+    exported = without_optimizer(state)
     exported["model"] = slice_weights(state["model"], head_map.layout, head_map.mask)
     kept = head_map.layout.kept(head_map.mask)
     arguments = exported["cfg"]["model"]
@@ -171,7 +167,7 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     Its config holds plain containers only, so that it loads with ``weights_only=True`` where this
     package is not installed.
     """
-    exported = _without_optimizer(state)
+    exported = without_optimizer(state)
     exported["model"] = zero_weights(state["model"], head_map.layout, head_map.mask)
     arguments = vars(model_arguments(state)).copy()
     for name in _PRUNING_FLAGS:
@@ -189,17 +185,6 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     config["optimizer"] = {"_name": "adam"}
     exported["cfg"] = config
     exported["extra_state"] = {}
-    return exported
-
-
-def _without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    exported = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
-    exported["cfg"] = copy.deepcopy(state["cfg"])
-    exported["args"] = None
-    # fairseq reads the number of updates here; validation scores hold numpy types.
-    exported["extra_state"] = {
-        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
-    }
     return exported
 
 
@@ -270,18 +255,6 @@ def _bytes(weights: Mapping[str, Tensor]) -> int:
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-@contextmanager
-def _in_place_of(output: Path) -> Iterator[Path]:
-    """A temporary path beside ``output`` that takes its name at the end, or disappears."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        yield folder / output.name
-        os.replace(folder / output.name, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def render(export: Export, format: str) -> str:
