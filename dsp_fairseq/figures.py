@@ -81,6 +81,15 @@ def styles_of(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     return result
 
 
+def _text(name: str) -> str:
+    """A name as it stands: matplotlib would set what is between dollars as a formula."""
+    return name.replace("$", r"\$")
+
+
+def _handle(method: str, style: Mapping[str, Any]) -> Line2D:
+    return Line2D([], [], **style, linewidth=1.8, markersize=7, label=_text(method))
+
+
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#808080")
@@ -127,12 +136,14 @@ def bleu_against_heads(
             capsize=3.5,
             zorder=3,
         )
-        handles.append(Line2D([], [], **styles[method], linewidth=1.8, markersize=7, label=method))
+        handles.append(
+            Line2D([], [], **styles[method], linewidth=1.8, markersize=7, label=_text(method))
+        )
     if dense:
         value = spread(run.score("sacrebleu") for run in dense)
         if value.deviation:
             low, high = value.mean - value.deviation, value.mean + value.deviation
-            axes.axhspan(low, high, color="#000000", alpha=0.08, linewidth=0)
+            axes.axhspan(low, high, color="#000000", alpha=0.13, linewidth=0)
         axes.axhline(value.mean, color="#000000", linewidth=1.4, zorder=2)
         label = f"dense, {num_heads} heads: {value.mean:.2f}"
         handles.append(Line2D([], [], color="#000000", linewidth=1.4, label=label))
@@ -202,7 +213,7 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
         y = height - top - row * panel_height
         plural = "" if len(runs) == 1 else "s"
         figure.text(
-            (x + left) / width, (y - 0.08) / height, method,
+            (x + left) / width, (y - 0.08) / height, _text(method),
             va="top", fontsize=11, fontweight="bold", color=INK,
         )  # fmt: skip
         figure.text(
@@ -276,7 +287,7 @@ def training_curves(
     columns = len(curves)
     methods = sorted({method for by_method in curves.values() for method in by_method})
     rows = -(-len(methods) // 4)
-    handles = [Line2D([], [], **styles[m], linewidth=1.8, markersize=7, label=m) for m in methods]
+    handles = [_handle(method, styles[method]) for method in methods]
     figure = Figure(
         figsize=(max(2.35 * columns + 0.7, 5.4), 4.6 + 0.22 * rows),
         facecolor="white",
@@ -308,9 +319,13 @@ def training_curves(
     grid[1, 0].set_ylabel("margin", fontsize=10, color=INK)
     grid[1, 0].set_ylim(bottom=0)
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, len(methods)), frameon=False, fontsize=9.5,
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(4, len(methods)),
+        frameon=False,
+        fontsize=9.5,
         handlelength=3.6,
-    )  # fmt: skip
+    )
     return figure
 
 

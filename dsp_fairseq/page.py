@@ -91,7 +91,7 @@ def _escape_markdown(text: str) -> str:
 
 _STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem; background: #fff; color: #1a1a1a;
+body { margin: 0 auto; max-width: 84rem; padding: 1rem; background: #fff; color: #1a1a1a;
        font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: .75rem;
@@ -104,7 +104,7 @@ code { font-size: .85em; background: #f2f2f2; padding: .1em .3em; border-radius:
 .scroll { overflow-x: auto; margin: .75rem 0; -webkit-overflow-scrolling: touch; }
 .scroll:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .65rem; text-align: right; white-space: nowrap;
+th, td { padding: .35rem .55rem; text-align: right; white-space: nowrap;
          border-bottom: 1px solid #e2e2e2; }
 th { border-bottom: 2px solid #808080; vertical-align: bottom; font-weight: 600; }
 .left { text-align: left; }

@@ -45,7 +45,7 @@ class Run:
         tokens_per_second: speed of generation.
         train_seconds: how long the training took.
         scores: split -> metric -> score.
-        kept: kind of site -> for each layer the numbers of the heads kept.
+        kept: kind of site -> for each layer the numbers of the heads kept; may be empty.
         heads_per_layer: kind of site -> heads of one layer before pruning.
     """
 
@@ -147,6 +147,7 @@ def _run(line: Mapping[str, Any], folder: Path) -> Run:
         split: {metric: _signed(line["scores"][split][metric]) for metric in METRICS}
         for split in SPLITS
     }
+    kept = line["kept"] or {}
     run = Run(
         id=str(line["id"]),
         recipe=str(line["recipe"]),
@@ -159,16 +160,14 @@ def _run(line: Mapping[str, Any], folder: Path) -> Run:
         tokens_per_second=_finite(line["tokens_per_second"]),
         train_seconds=_finite(line["train_seconds"]),
         scores=scores,
-        kept=line["kept"],
-        heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in line["kept"]},
+        kept=kept,
+        heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in kept},
     )
     if set(run.kept) - set(KINDS):
         raise ValueError(f"it keeps heads of {', '.join(sorted(set(run.kept) - set(KINDS)))}")
     for kind, layers in run.kept.items():
-        outside = {head for heads in layers for head in heads} - set(
-            range(run.heads_per_layer[kind])
-        )
-        if outside:
+        numbers = {head for heads in layers for head in heads}
+        if outside := numbers - set(range(run.heads_per_layer[kind])):
             raise ValueError(f"{kind} has no head {min(outside)}")
     count = sum(len(heads) for layers in run.kept.values() for heads in layers)
     if run.kept and count != run.budget:
