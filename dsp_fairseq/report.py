@@ -251,7 +251,8 @@ def _result_row(recipe: Recipe, method: str, runs: Sequence[Run]) -> list[str]:
     tests = [recipe.against_dense[run.id] for run in runs if run.id in recipe.against_dense]
 
     def pair(of: Sequence[Run], metric: str, split: str = "test") -> str:
-        return _spread(spread(run.score(metric, split) for run in of)) if of else NONE
+        values = [run.score(metric, split) for run in of if split in run.scores]
+        return _spread(spread(values)) if values else NONE
 
     def mean(of: Sequence[Run], name: str) -> str:
         return f"{spread(getattr(run, name) for run in of).mean:,.0f}" if of else NONE
@@ -426,7 +427,7 @@ def _run_table(recipe: Recipe) -> Table:
                 _signed(_difference(recipe, run)) if partner else NONE,
                 f"{test.p_value:.3f}" if test else NONE,
                 f"{run.score('chrf'):.2f}",
-                f"{run.score('sacrebleu', 'valid'):.2f}",
+                f"{run.score('sacrebleu', 'valid'):.2f}" if "valid" in run.scores else NONE,
                 f"{run.train_seconds / 60:,.1f}",
             ]
         )

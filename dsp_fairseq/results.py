@@ -44,7 +44,7 @@ class Run:
         parameters: of the pruned model.
         tokens_per_second: speed of generation.
         train_seconds: how long the training took.
-        scores: split -> metric -> score.
+        scores: split -> metric -> score; ``test`` is always there, ``valid`` may not be.
         kept: kind of site -> for each layer the numbers of the heads kept; may be empty.
         heads_per_layer: kind of site -> heads of one layer before pruning.
     """
@@ -89,10 +89,8 @@ class Sweep:
 
     @property
     def recipes(self) -> list[str]:
-        """The recipes of its pruned runs, or of all runs where none is pruned."""
-        return sorted({run.recipe for run in self.runs if not run.is_dense}) or sorted(
-            {run.recipe for run in self.runs}
-        )
+        """The names of its recipes."""
+        return sorted({run.recipe for run in self.runs})
 
 
 # ---- reading
@@ -146,6 +144,7 @@ def _run(line: Mapping[str, Any], folder: Path) -> Run:
     scores = {
         split: {metric: _signed(line["scores"][split][metric]) for metric in METRICS}
         for split in SPLITS
+        if split == "test" or split in line["scores"]
     }
     kept = line["kept"] or {}
     run = Run(
@@ -187,16 +186,8 @@ def _finite(value: Any) -> float:
 
 
 def dense_runs(sweep: Sweep, recipe: str) -> list[Run]:
-    """The dense runs to compare a recipe with: its own, or where it is the only one, any.
-
-    A recipe that starts from a dense checkpoint may have it from another recipe.
-    """
-    dense = [run for run in sweep.runs if run.is_dense]
-    own = [run for run in dense if run.recipe == recipe]
-    if own or len(sweep.recipes) > 1:
-        return own
-    sizes = {run.num_heads for run in sweep.runs if not run.is_dense}
-    return [run for run in dense if not sizes or run.num_heads in sizes]
+    """The dense runs that a recipe's pruned runs are compared with."""
+    return [run for run in sweep.runs if run.is_dense and run.recipe == recipe]
 
 
 def data_folder(run: Run) -> Path | None:
@@ -205,7 +196,10 @@ def data_folder(run: Run) -> Path | None:
         recorded = yaml.safe_load((run.folder / "run.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
-    data = recorded.get("data") if isinstance(recorded, Mapping) else None
+    if not isinstance(recorded, Mapping):
+        return None
+    nested = recorded.get("recipe")
+    data = recorded.get("data") or (nested.get("data") if isinstance(nested, Mapping) else None)
     if not isinstance(data, str):
         return None
     return next((p for p in (Path(data), run.folder / data) if (p / "prep.json").is_file()), None)
