@@ -23,6 +23,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "numpy",
+        "pyyaml",
         "sacrebleu>=2.3",
         "sacremoses",
         "sentencepiece",

@@ -309,7 +309,7 @@ def training_curves(
         grid[1, column].xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         grid[1, column].set_xlabel("updates", fontsize=10, color=INK)
         if frozen:
-            grid[1, column].annotate(
+            grid[0, column].annotate(
                 "freeze", (max(frozen), 1), xycoords=("data", "axes fraction"), xytext=(3, -1),
                 textcoords="offset points", va="top", fontsize=8, color="#404040",
             )  # fmt: skip

@@ -207,10 +207,11 @@ def build_blocks(sweep: Sweep, recipes: Sequence[Recipe]) -> list[Block]:
 
 def _summary(sweep: Sweep) -> Paragraph:
     pruned = [run for run in sweep.runs if not run.is_dense]
-    hours = sum(run.train_seconds for run in sweep.runs) / 3600
+    minutes = sum(run.train_seconds for run in sweep.runs) / 60
+    time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     text = (
         f"{_count(len(pruned), 'pruned run')} and {len(sweep.runs) - len(pruned)} dense, trained "
-        f"in {hours:.1f} hours in all. Scores are of the test split, as mean ± sample standard "
+        f"in {time} in all. Scores are of the test split, as mean ± sample standard "
         "deviation over seeds; choose a budget and a method by the column valid."
     )
     if sweep.torn:
@@ -451,7 +452,7 @@ def _spread(value: Spread) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return "0.00" if round(value, 2) == 0 else f"{value:+.2f}".replace("-", "−")
 
 
 def _significance(tests: Sequence[Paired]) -> str:
