@@ -181,9 +181,9 @@ def survival(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads: int) -> Figure:
     """One panel a method; in it one map a kind of site, one row a layer and one column a head."""
     maps = {method: survival(runs) for method, runs in by_method.items()}
-    kinds = list(next(iter(maps.values())))
-    shapes = {kind: next(iter(maps.values()))[kind].shape for kind in kinds}
-    most_seeds = max(len(runs) for runs in by_method.values())
+    shapes = {kind: share.shape for kind, share in next(iter(maps.values())).items()}
+    kinds = list(shapes)
+    seeds = {len(runs) for runs in by_method.values()}
 
     # Everything is placed in inches, so that cells are equal squares in all panels.
     heads = sum(shape[1] for shape in shapes.values())
@@ -202,8 +202,8 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
         f"{budget} of {num_heads} heads kept: how often each head survives",
         y=1 - 0.12 / height, va="top", fontsize=12, color=INK,
     )  # fmt: skip
-    # One colour for each number of seeds where there are few.
-    levels = most_seeds + 1 if most_seeds < 10 else 11
+    # One colour for each number of seeds where there are few, and as many for each method.
+    levels = max(seeds) + 1 if len(seeds) == 1 and max(seeds) < 10 else 11
     edges = np.linspace(-0.5 / (levels - 1), 1 + 0.5 / (levels - 1), levels + 1)
     scale = ScalarMappable(BoundaryNorm(edges, 256), SURVIVAL)
 

@@ -112,11 +112,11 @@ th { border-bottom: 2px solid #808080; vertical-align: bottom; font-weight: 600;
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 tbody tr:hover td { background: #f5f8fb; }
 figure { margin: 1rem 0 1.5rem; }
-figure img { display: block; width: 100%; max-width: 60rem; height: auto; }
+figure img { display: block; width: 100%; max-width: var(--width); height: auto; }
 figcaption { max-width: 46rem; font-size: .875rem; color: #404040; margin-top: .35rem; }
 @media (max-width: 40rem) {
   body { padding: .75rem; }
-  .wide img { width: 46rem; max-width: none; }
+  .wide img { width: calc(.75 * var(--width)); max-width: none; }
 }
 @media print { .scroll { overflow: visible; } }
 """
@@ -175,7 +175,7 @@ def _figure(picture: Picture, svg: bytes) -> str:
         f'<figure>\n<div class="scroll wide" tabindex="0" role="region" '
         f'aria-label="{html.escape(picture.title)}">'
         f'<img src="data:image/svg+xml;base64,{data}" width="{width}" height="{height}" '
-        f'style="max-width: {width}px" alt="{html.escape(picture.title)}"></div>\n'
+        f'style="--width: {width}px" alt="{html.escape(picture.title)}"></div>\n'
         f"<figcaption>{_text(picture.caption)}</figcaption>\n</figure>"
     )
 

@@ -446,6 +446,18 @@ def test_survival_counts_the_seeds_that_keep_a_head(written):
     assert sum(map(int, texts)) == 36
 
 
+def test_shares_of_unequal_numbers_of_seeds_have_their_own_colours(written):
+    runs = [run for run in read_sweep(written[0]).runs if run.budget == 12]
+    by_method = {m: [r for r in runs if r.method == m] for m in ("gumbel", "ste")}
+    colours = []
+    for chosen in (by_method, {**by_method, "ste": by_method["ste"][:2]}):
+        mesh = figures.head_survival(chosen, 12, 48).axes[0].collections[0]
+        shares = (0, 1 / 3, 1 / 2, 2 / 3, 1)
+        colours.append({share: tuple(mesh.cmap(mesh.norm(share))) for share in shares})
+    assert len({colours[0][share] for share in (0, 1 / 3, 2 / 3, 1)}) == 4
+    assert len(set(colours[1].values())) == 5
+
+
 def test_one_black_line_stands_for_equal_temperatures(written):
     runs = [run for run in read_sweep(written[0]).runs if not run.is_dense]
     curves = {}
