@@ -51,6 +51,7 @@ setup(
             "dsp-heads=dsp_fairseq.headmap:main",
             "dsp-average=dsp_fairseq.average:main",
             "dsp-report=dsp_fairseq.report:main",
+            "dsp-score-heads=dsp_fairseq.score_heads:main",
         ]
     },
 )

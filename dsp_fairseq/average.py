@@ -13,9 +13,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoints import architecture, load_checkpoint, model_arguments, without_optimizer
+from .checkpoints import (
+    architecture,
+    in_place_of,
+    load_checkpoint,
+    model_arguments,
+    refuse_existing,
+    without_optimizer,
+)
 from .errors import UsageError
-from .files import in_place_of
 from .headmap import HeadMap, head_map_of
 
 GATES = "head_gates."
@@ -204,8 +210,7 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
     Raises:
         UsageError: the output exists, or the checkpoints have no common mean, and why.
     """
-    if output.exists():
-        raise UsageError(f"{output} exists: remove it or give another --output")
+    refuse_existing(output)
     resolved = [path.resolve() for path in paths]
     for path in paths:
         if resolved.count(path.resolve()) > 1:

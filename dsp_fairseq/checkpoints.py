@@ -1,12 +1,16 @@
-"""Reading translation checkpoints without running code from them."""
+"""Reading translation checkpoints without running code from them, and writing whole files."""
 
 from __future__ import annotations
 
 import copy
+import os
 import re
+import shutil
+import tempfile
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from .errors import UsageError
+
+SCORED_BY = "dsp_scored_by"
+"""In a checkpoint of dsp-score-heads, the name of the method that ranked its heads."""
 
 
 def allow_checkpoint_types() -> None:
@@ -68,23 +75,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy for use and not for resuming: no weights yet, no optimizer, no training state.
-
-    What fairseq needs for loading stays: the configuration, ``optimizer_history``, and of
-    ``extra_state`` the place in the data.
-    """
-    kept = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
-    if isinstance(state.get("cfg"), Mapping):
-        kept["cfg"] = copy.deepcopy(state["cfg"])
-        kept["args"] = None
-    # fairseq reads the number of updates here; validation scores hold numpy types.
-    kept["extra_state"] = {
-        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
-    }
-    return kept
-
-
 def _stored_arguments(state: Mapping[str, Any]) -> Any:
     cfg = state.get("cfg")
     return cfg.get("model") if isinstance(cfg, Mapping) else state.get("args")
@@ -103,3 +93,58 @@ def model_arguments(state: Mapping[str, Any]) -> Namespace:
 def architecture(args: Namespace) -> str | None:
     """The name of the architecture, as fairseq-train or hydra stored it."""
     return getattr(args, "_name", None) or getattr(args, "arch", None)
+
+
+def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without weights and optimizer, whose config may be changed.
+
+    What fairseq needs for loading stays: ``optimizer_history``, and the place in the data.
+    """
+    copied = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
+    # Older versions of fairseq wrote ``args`` instead.
+    if isinstance(state.get("cfg"), Mapping):
+        copied["cfg"] = copy.deepcopy(state["cfg"])
+        copied["args"] = None
+    # fairseq reads the number of updates here; validation scores hold numpy types.
+    copied["extra_state"] = {
+        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
+    }
+    return copied
+
+
+# ---- writing
+
+
+def refuse_existing(output: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        UsageError: the output exists.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists: remove it or give another --output")
+
+
+@contextmanager
+def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
+    """A temporary path beside ``output`` that takes its name at the end, or disappears.
+
+    Args:
+        output: the file or folder to write.
+        replace_folder: whether a folder of that name may make way.
+
+    Raises:
+        UsageError: there is no writing in that folder.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+    try:
+        yield folder / output.name
+        if replace_folder and output.is_dir():
+            os.replace(output, folder / "before")
+        os.replace(folder / output.name, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -16,11 +16,17 @@ from torch import Tensor
 
 from .agreement import compare
 from .attention import head_rows
-from .checkpoints import load_checkpoint, model_arguments, without_optimizer
+from .checkpoints import (
+    SCORED_BY,
+    in_place_of,
+    load_checkpoint,
+    model_arguments,
+    refuse_existing,
+    without_optimizer,
+)
 from .config import PruningConfig
 from .errors import UsageError
-from .files import in_place_of
-from .headmap import HeadMap, head_map_of
+from .headmap import HeadMap, head_map_of, render_counts
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
 
@@ -123,8 +129,7 @@ def export_checkpoint(
     Raises:
         UsageError: the output exists, or the checkpoint cannot be exported.
     """
-    if output.exists():
-        raise UsageError(f"{output} exists: remove it or give another --output")
+    refuse_existing(output)
     state = load_checkpoint(source)
     if "dsp_signature" in state:
         raise UsageError(f"{source} is exported already: give the training checkpoint")
@@ -220,12 +225,13 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
         getattr(arguments, "seed", None),
         _plain(state["cfg"]).get("common", {}).get("seed"),
     )
+    method = state.get(SCORED_BY) or getattr(arguments, "gate_estimator", "gumbel")
     seed = next((seed for seed in seeds if seed is not None), None)
     return "|".join(
         [
             f"K:{head_map.budget}",
             f"N:{head_map.layout.num_heads}",
-            f"method:{getattr(arguments, 'gate_estimator', 'gumbel')}",
+            f"method:{method}",
             f"frozen:{'yes' if head_map.frozen else 'no'}",
             f"seed:{seed}",
             f"sha256:{digest.hexdigest()[:12]}",
@@ -260,10 +266,7 @@ def _size(path: Path) -> int:
 def render(export: Export, format: str) -> str:
     """The table that the command prints."""
     head_map = export.head_map
-    lines = ["heads kept per layer:"]
-    for kind in head_map.layout.kinds():
-        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
-        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    lines = [render_counts(head_map)]
     for name, (before, after) in (("parameters", export.parameters), ("bytes", export.bytes)):
         lines.append(f"{name:<12} {before:>13,} -> {after:>13,}   x {after / before:.3f}")
     lines.append(f"signature    {export.signature}|format:{format}")

@@ -12,10 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from . import figures
+from .checkpoints import in_place_of
 from .comparison import SIGNIFICANT, Paired, Texts
 from .errors import UsageError
 from .figures import Picture
-from .files import in_place_of
 from .page import Block, Heading, Items, Paragraph, Table, to_html, to_markdown
 from .results import (
     Curve,
