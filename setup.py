@@ -23,6 +23,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "numpy",
+        "pyyaml",
         "sacrebleu>=2.3",
         "sacremoses",
         "sentencepiece",
@@ -48,6 +49,8 @@ setup(
             "dsp-export=dsp_fairseq.export:main",
             "dsp-score=dsp_fairseq.score:main",
             "dsp-heads=dsp_fairseq.headmap:main",
+            "dsp-average=dsp_fairseq.average:main",
+            "dsp-report=dsp_fairseq.report:main",
             "dsp-score-heads=dsp_fairseq.score_heads:main",
         ]
     },
