@@ -1,0 +1,124 @@
+"""What starts the runs of a sweep: threads over processes of this machine, or Slurm jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import UsageError
+from .run import Run, execute
+
+
+class Handle(Protocol):
+    """A run that was started."""
+
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+
+    def error(self) -> str | None:
+        """Why it failed, in one line; None if it did not."""
+
+
+class Launcher(Protocol):
+    """Starts runs; at most ``limit`` should be going on at a time."""
+
+    limit: int
+
+    def submit(self, run: Run) -> Handle:
+        """Starts a run."""
+
+    def cancel(self) -> None:
+        """Gives up all that was started."""
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text.removeprefix("dsp_fairseq: error: ")
+
+
+def attempt(run: Run) -> str | None:
+    """Executes a run; returns why it failed, in one line, or None."""
+    try:
+        execute(run, wait=True)
+    except (UsageError, Exception) as error:  # one bad run must not stop a sweep
+        return _one_line(error)
+    return None
+
+
+class LocalLauncher:
+    """Threads, each of which waits for the processes of one run."""
+
+    def __init__(self, folder: Path, limit: int, parameters: Mapping[str, Any]) -> None:
+        self.limit = limit
+        self._threads = ThreadPoolExecutor(limit)
+
+    def submit(self, run: Run) -> Handle:
+        return _Local(self._threads.submit(attempt, run))
+
+    def cancel(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Local:
+    def __init__(self, future: Future) -> None:
+        self._future = future
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def error(self) -> str | None:
+        return self._future.result()
+
+
+class SubmititLauncher:
+    """Jobs of a Slurm cluster, or with ``cluster: local`` of submitit's own local executor."""
+
+    def __init__(self, folder: Path, limit: int, parameters: Mapping[str, Any]) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise UsageError(
+                f"--launcher submitit needs it ({error}): pip install submitit"
+            ) from None
+        self.limit = limit
+        parameters = {"timeout_min": 24 * 60, "name": "dsp-sweep", **parameters}
+        cluster = parameters.pop("cluster", None)
+        try:
+            self._executor = submitit.AutoExecutor(folder / "jobs", cluster=cluster)
+            self._executor.update_parameters(**parameters)
+        except Exception as error:  # whatever a cluster's plug-in finds amiss
+            raise UsageError(f"submitit refuses: {_one_line(error)}") from None
+        self._jobs: list[Any] = []
+
+    def submit(self, run: Run) -> Handle:
+        job = self._executor.submit(attempt, run)
+        self._jobs.append(job)
+        return _Submitted(job)
+
+    def cancel(self) -> None:
+        for job in self._jobs:
+            if not job.done():
+                job.cancel(check=False)
+
+
+class _Submitted:
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def done(self) -> bool:
+        return self._job.done()
+
+    def error(self) -> str | None:
+        try:
+            return self._job.result()
+        except Exception as error:  # a job that the cluster ended raises here
+            return f"job {self._job.job_id}: {_one_line(error)}"
+
+
+LAUNCHERS: dict[str, Callable[[Path, int, Mapping[str, Any]], Launcher]] = {
+    "local": LocalLauncher,
+    "submitit": SubmititLauncher,
+}

@@ -1,0 +1,544 @@
+"""``dsp-run``: one run of a recipe, from training to scores, that can be repeated from its file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from .checkpoints import load_checkpoint
+from .errors import UsageError
+from .export import count_parameters, slice_weights
+from .headmap import head_map_of
+from .processes import locked, run_logged
+from .provenance import data_hash, device, file_hash, git_state, versions
+from .recipe import (
+    Recipe,
+    check_flags,
+    generate_command,
+    load_yaml,
+    merge_flags,
+    parse_assignments,
+    parse_recipe,
+    score_heads_command,
+    train_command,
+    train_flags,
+)
+from .recipe import load_recipe as read_recipe
+from .score import score_file
+
+RUN_FILE, RESULT_FILE, LOG_FILE = "run.yaml", "result.json", "train.log"
+BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
+FORMAT_VERSION = 1
+
+_SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
+_DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "score")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model to be made.
+
+    Attributes:
+        recipe: with all flags settled.
+        folder: where all its files go.
+        threads: CPU threads of each process.
+        data_sha256: what the data's hash has to be, if that is known already.
+        start_sha256: the same of the checkpoint that it starts from.
+    """
+
+    recipe: Recipe
+    folder: Path
+    threads: int = 1
+    data_sha256: str | None = None
+    start_sha256: str | None = None
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether there is no training to be continued."""
+        return not (self.folder / LAST).exists()
+
+
+def read_run(path: Path) -> Run:
+    """The run that a recipe or a ``run.yaml`` describes.
+
+    Raises:
+        UsageError: the file is neither.
+    """
+    content = load_yaml(path)
+    if "format_version" not in content:
+        recipe = read_recipe(path)
+        return Run(recipe, default_folder(recipe))
+    if content["format_version"] != FORMAT_VERSION or not isinstance(content.get("recipe"), dict):
+        raise UsageError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
+    return Run(
+        parse_recipe(content["recipe"], path),
+        path.parent,
+        int(content.get("threads", 1)),
+        content.get("data_sha256"),
+        content.get("start_sha256"),
+    )
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """The recipe's own folder, or ``runs/NAME/kK-sSEED``."""
+    return Path(recipe.folder or f"runs/{recipe.name}/k{recipe.budget}-s{recipe.seed}")
+
+
+# ---- what a run needs and leaves
+
+
+def check_run(run: Run, start_is_coming: bool = False) -> None:
+    """Checks all that can be known before training.
+
+    Args:
+        run: what is to be run.
+        start_is_coming: whether the checkpoint that it starts from is still to be made.
+
+    Raises:
+        UsageError: flags that do not parse, missing or other data, a missing start, or a folder
+            of another run.
+    """
+    check_flags(run.recipe, run.folder)
+    check_data(run)
+    if not start_is_coming:
+        check_start(run)
+    check_folder(run)
+
+
+def check_data(run: Run) -> None:
+    """Raises:
+    UsageError: the data is missing, or is not what the run was made from.
+    """
+    folder, recipe = Path(run.recipe.data), run.recipe
+    if not folder.is_dir():
+        how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
+        raise UsageError(f"there is no data folder {folder}{how}")
+    if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
+        raise UsageError(
+            f"the data in {folder} is not what this run was made from: its sha256 is "
+            f"{data_hash(folder)[:12]}..., that in the run's file {run.data_sha256[:12]}..."
+        )
+
+
+def check_start(run: Run) -> None:
+    """Raises:
+    UsageError: the checkpoint to start from is missing, or is another one.
+    """
+    if run.recipe.start is None or not run.starts_anew:
+        return
+    start = Path(run.recipe.start)
+    if not start.is_file():
+        how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
+        raise UsageError(f"there is no checkpoint {start} to start from{how}")
+    if run.start_sha256 is not None and file_hash(start) != run.start_sha256:
+        raise UsageError(f"{start} is not the checkpoint that this run started from")
+
+
+def check_folder(run: Run) -> None:
+    """Raises:
+    UsageError: the folder holds a run with other settings, or of other data.
+    """
+    path = run.folder / RUN_FILE
+    if not path.exists():
+        return
+    stored = load_yaml(path)
+    theirs, ours = stored.get("recipe", {}), run.recipe.settings()
+    for key in _DECIDING:
+        if theirs.get(key) != ours.get(key):
+            raise UsageError(
+                f"{run.folder} holds a run with other settings "
+                f"({_difference(key, theirs.get(key), ours.get(key))}): give another --save-dir, "
+                "or remove the folder"
+            )
+    check_data(replace(run, data_sha256=stored.get("data_sha256")))
+    check_start(replace(run, start_sha256=stored.get("start_sha256")))
+
+
+def _difference(key: str, theirs: Any, ours: Any) -> str:
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        name = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))[0]
+        key, theirs, ours = name, theirs.get(name), ours.get(name)
+    return f"{key}: {theirs} there, {ours} here"
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What ``run.yaml`` holds: enough to run it again, and to know what it was run with."""
+    recipe = run.recipe
+    start = recipe.start
+    return {
+        "format_version": FORMAT_VERSION,
+        "recipe": recipe.settings(),
+        "threads": run.threads,
+        "seed": recipe.seed,
+        "data_sha256": data_hash(Path(recipe.data)),
+        "start_sha256": file_hash(Path(start)) if start and Path(start).is_file() else None,
+        # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.
+        "continued_from_unknown": not run.starts_anew,
+        "versions": versions(),
+        "git": git_state(),
+        "device": device(),
+        "commands": [shlex.join(command) for command in commands_of(run)],
+    }
+
+
+def commands_of(run: Run) -> list[list[str]]:
+    """All commands of a run, in their order."""
+    cpu = not torch.cuda.is_available()
+    commands = []
+    if run.recipe.score is not None:
+        commands.append(score_heads_command(run.recipe, run.folder))
+    if train_flags(run.recipe, run.folder).get("max-update") != "0":
+        commands.append(train_command(run.recipe, run.folder, cpu))
+    best = run.folder / BEST
+    commands += [generate_command(run.recipe, best, split, cpu) for split in run.recipe.evaluate]
+    return commands
+
+
+# ---- running
+
+
+def execute(run: Run, wait: bool = False) -> dict[str, Any]:
+    """Does what is missing of a run: heads, training, translations, scores.
+
+    Args:
+        run: what to run.
+        wait: if another process works on it, whether to wait or to refuse.
+
+    Returns:
+        what ``result.json`` holds.
+
+    Raises:
+        UsageError: something is missing, or a command failed.
+    """
+    check_run(run)
+    with locked(run.folder, wait) as lock:
+        check_folder(run)
+        result_file = run.folder / RESULT_FILE
+        if result_file.exists():
+            return read_result(run.folder)
+        if not (run.folder / RUN_FILE).exists():
+            text = yaml.safe_dump(describe(run), sort_keys=False, width=100)
+            write_whole(run.folder / RUN_FILE, text)
+        _train(run, lock)
+        for split in run.recipe.evaluate:
+            _translate(run, split, lock)
+        result = summarise(run)
+        write_whole(result_file, json.dumps(result) + "\n")
+        return result
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    try:
+        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {folder / RESULT_FILE}: {error}") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a whole file or none."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _environment(run: Run) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(run.threads), "PYTHONWARNINGS": "ignore"}
+
+
+def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) -> None:
+    """Raises:
+    UsageError: the command failed; its last words, and where the others are.
+    """
+    status = run_logged(command, output, log, _environment(run), lock)
+    if status != 0:
+        raise UsageError(
+            f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); "
+            f"all it said is in {log}"
+        )
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "it said nothing")[:300]
+
+
+def _train(run: Run, lock: int) -> None:
+    log = run.folder / LOG_FILE
+    mend_checkpoints(run.folder)
+    cpu = not torch.cuda.is_available()
+    if run.recipe.score is not None and not (run.folder / "scored.pt").exists():
+        _step(run, score_heads_command(run.recipe, run.folder), log, log, lock)
+    if train_flags(run.recipe, run.folder).get("max-update") == "0":
+        shutil.copyfile(run.folder / "scored.pt", run.folder / BEST)
+        return
+    if not has_trained(run):
+        _step(run, train_command(run.recipe, run.folder, cpu), log, log, lock)
+    if not (run.folder / BEST).exists():
+        raise UsageError(f"training left no {BEST} in {run.folder}; see {log}")
+
+
+def has_trained(run: Run) -> bool:
+    """Whether training came to its end: fairseq-train, started again, would do one more update."""
+    log, last = run.folder / LOG_FILE, run.folder / LAST
+    if not last.exists():
+        return False
+    if log.exists() and " | done training in " in log.read_text("utf-8", "replace"):
+        return True
+    history = load_checkpoint(last).get("optimizer_history") or [{}]
+    return 0 < max_update(run) <= history[-1].get("num_updates", 0)
+
+
+def mend_checkpoints(folder: Path) -> None:
+    """Removes checkpoints that a kill cut off, and lets training go on from the newest whole one.
+
+    fairseq writes the first file of a save atomically and copies it to the other names.
+    """
+    files = list(folder.glob("checkpoint*.pt"))
+    whole = [path for path in files if zipfile.is_zipfile(path)]
+    broken = [path for path in files if path not in whole]
+    if any(path.name == LAST for path in broken) and whole:
+        newest = max(whole, key=lambda path: path.stat().st_mtime_ns)
+        part = folder / f".{LAST}.part"
+        shutil.copyfile(newest, part)
+        os.replace(part, folder / LAST)
+        broken = [path for path in broken if path.name != LAST]
+    for path in broken:
+        path.unlink()
+
+
+def _translate(run: Run, split: str, lock: int) -> None:
+    best, output = run.folder / BEST, run.folder / f"{split}.out"
+    if output.exists() and output.stat().st_mtime_ns > best.stat().st_mtime_ns:
+        return
+    part = run.folder / f".{split}.out.part"
+    part.unlink(missing_ok=True)
+    cpu = not torch.cuda.is_available()
+    command = generate_command(run.recipe, best, split, cpu)
+    log = run.folder / f"{split}.log"
+    log.unlink(missing_ok=True)
+    _step(run, command, part, log, lock)
+    os.replace(part, output)
+
+
+# ---- the result
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """The result of a run whose files are all there, as one JSON object."""
+    recipe, folder = run.recipe, run.folder
+    scores = {
+        split: {
+            name: asdict(score)
+            for name, score in score_file(folder / f"{split}.out", Path(recipe.data), split).items()
+        }
+        for split in recipe.evaluate
+    }
+    state = load_checkpoint(folder / BEST)
+    head_map = head_map_of(state, folder / BEST)
+    layout, weights = head_map.layout, state["model"]
+    dense = {name: value for name, value in weights.items() if not name.startswith("head_gates.")}
+    seconds, speed = generation_speed(folder, recipe.evaluate[-1])
+    kept: dict[str, list[list[int]]] = {kind: [] for kind in layout.kinds()}
+    for site, heads in head_map.kept.items():
+        kept[site.kind].append(heads)
+    heads_per_layer = {
+        site.kind: count for site, count in zip(layout.sites, layout.heads, strict=True)
+    }
+    return {
+        "id": folder.resolve().name,
+        "recipe": recipe.name,
+        "method": "dense" if head_map.budget == layout.num_heads else recipe.method,
+        "budget": head_map.budget,
+        "num_heads": layout.num_heads,
+        "seed": recipe.seed,
+        "folder": ".",
+        "parameters": count_parameters(slice_weights(weights, layout, head_map.mask)),
+        "parameters_dense": count_parameters(dense),
+        "train_seconds": train_seconds(run),
+        "generate_seconds": seconds,
+        "tokens_per_second": speed,
+        "valid_loss": valid_loss(folder, state),
+        "scores": scores,
+        "kept": kept,
+        "heads_per_layer": heads_per_layer,
+    }
+
+
+def generation_speed(folder: Path, split: str) -> tuple[float, float]:
+    """Seconds and generated tokens per second, as fairseq-generate says them at its end.
+
+    Raises:
+        UsageError: it did not say them.
+    """
+    # fairseq's log goes to either stream, depending on what was imported before it was set up.
+    for path in (folder / f"{split}.log", folder / f"{split}.out"):
+        if path.exists() and (found := _SPEED.search(path.read_text("utf-8", "replace"))):
+            return float(found[1]), float(found[2])
+    raise UsageError(f"{folder / split}.log does not say how fast fairseq-generate was")
+
+
+def train_seconds(run: Run) -> float:
+    """Seconds of training with validation, over all continuations, without those of the start."""
+    last = run.folder / LAST
+    if not last.exists():
+        return 0.0
+
+    def seconds(path: Path) -> float:
+        extra = load_checkpoint(path).get("extra_state") or {}
+        return float(extra.get("previous_training_time", 0.0))
+
+    # fairseq goes on counting from what the checkpoint it started from had used.
+    start = run.folder / "scored.pt" if run.recipe.score is not None else run.recipe.start
+    before = seconds(Path(start)) if start and Path(start).exists() else 0.0
+    return round(seconds(last) - before, 1)
+
+
+def valid_loss(folder: Path, best: Mapping[str, Any]) -> float | None:
+    """Validation loss of the best checkpoint, from the log; None where it is not known."""
+    history = best.get("optimizer_history") or [{}]
+    update = history[-1].get("num_updates")
+    loss = None
+    for line in _log_lines(folder, "valid"):
+        if int(line.get("valid_num_updates", -1)) == update:
+            loss = float(line["valid_loss"])
+    return loss
+
+
+def updates_done(folder: Path) -> int | None:
+    """The last update that the log tells of; None before the first."""
+    lines = _log_lines(folder, "train_inner")
+    return int(lines[-1]["num_updates"]) if lines else None
+
+
+def max_update(run: Run) -> int:
+    """How many updates the run is going to take."""
+    return int(train_flags(run.recipe, run.folder).get("max-update", 0))
+
+
+def _log_lines(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """The values that fairseq logged: ``train``, ``train_inner`` or ``valid``."""
+    log = folder / LOG_FILE
+    lines = []
+    for line in log.read_text("utf-8", "replace").splitlines() if log.exists() else ():
+        _, mark, values = line.partition(f" | INFO | {kind} | ")
+        if mark:
+            try:
+                lines.append(json.loads(values))
+            except ValueError:  # cut off by a kill
+                continue
+    return lines
+
+
+# ---- the command
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-run``."""
+    parser = argparse.ArgumentParser(
+        prog="dsp-run",
+        description="Trains, translates and scores what a recipe says, and writes beside the "
+        "checkpoints how it was done (run.yaml) and what came out (result.json). Given again, it "
+        "goes on where it was interrupted; given a run.yaml, it repeats that run.",
+        epilog="""examples:
+  dsp-run scripts/recipes/multi30k-dense.yaml
+  dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12
+  dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12 --set gate-estimator=sigmoid \\
+      --save-dir runs/sigmoid
+  dsp-run runs/sigmoid/run.yaml --save-dir runs/sigmoid-again""",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", type=Path, help="a recipe, or the run.yaml of an earlier run")
+    parser.add_argument("--num-of-heads", metavar="K", help="the budget")
+    parser.add_argument("--seed", type=int, metavar="S", help="of weights, noise and data order")
+    parser.add_argument(
+        "--save-dir", type=Path, metavar="DIR", help="default: what the recipe says, or runs/NAME/"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="a flag of fairseq-train instead of the recipe's; FLAG=true is a flag without value, "
+        "FLAG= takes it away; can be repeated",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the commands and check their flags; needs no data",
+    )
+    args = parser.parse_args(argv)
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    run = with_arguments(read_run(args.recipe), args)
+    if args.dry_run:
+        check_flags(run.recipe, run.folder)
+        for command in commands_of(run):
+            print(shlex.join(command))
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        print(f"training, then translating; progress: tail -f {run.folder / LOG_FILE}", flush=True)
+        result = execute(run)
+    except KeyboardInterrupt:
+        raise UsageError("interrupted: the same command will go on from here") from None
+    print(render(result))
+
+
+def interrupt(*_: Any) -> None:
+    """A signal handler: a termination is treated as Ctrl-C is."""
+    raise KeyboardInterrupt
+
+
+def with_arguments(run: Run, args: argparse.Namespace) -> Run:
+    """The run with what the command line changes."""
+    flags = parse_assignments(args.set)
+    if args.num_of_heads is not None:
+        flags["num-of-heads"] = args.num_of_heads
+    if args.seed is not None:
+        flags["seed"] = args.seed
+    recipe = replace(run.recipe, train=merge_flags(run.recipe.train, flags))
+    is_recipe = run.data_sha256 is None
+    folder = args.save_dir or (default_folder(recipe) if is_recipe else run.folder)
+    return replace(run, recipe=recipe, folder=folder, threads=args.threads or run.threads)
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """A few lines for a person."""
+    lines = [
+        f"{result['budget']} of {result['num_heads']} heads, "
+        f"{result['parameters']:,} of {result['parameters_dense']:,} parameters, "
+        f"trained in {result['train_seconds']:,.0f} s, "
+        f"{result['tokens_per_second']:,.0f} tokens/s"
+    ]
+    for split, scores in result["scores"].items():
+        for name, score in scores.items():
+            lines.append(
+                f"{split:<6} {name.replace('_', ' '):<15} {score['score']:6.2f}   "
+                f"{score['signature']}"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
