@@ -10,12 +10,15 @@ import re
 import shlex
 import shutil
 import signal
+import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import rich.console
 import torch
 import yaml
 
@@ -30,7 +33,6 @@ from .recipe import (
     check_flags,
     generate_command,
     load_yaml,
-    merge_flags,
     parse_assignments,
     parse_recipe,
     score_heads_command,
@@ -113,15 +115,35 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
             of another run.
     """
     check_flags(run.recipe, run.folder)
+    check_machine(run)
     check_data(run)
     if not start_is_coming:
         check_start(run)
     check_folder(run)
 
 
+def check_machine(run: Run) -> None:
+    """Checks that there are as many GPUs as the recipe needs.
+
+    Raises:
+        UsageError: the recipe needs GPUs that are not there.
+    """
+    train, gpus = run.recipe.train, torch.cuda.device_count()
+    if train.get("fp16") and not gpus:
+        raise UsageError(f"recipe {run.recipe.name} trains with --fp16, which needs a GPU")
+    if 0 < gpus < run.recipe.processes:
+        raise UsageError(
+            f"recipe {run.recipe.name} trains in {run.recipe.processes} processes, and this "
+            f"machine has {gpus} GPUs: give --processes {gpus}, and raise --set update-freq=U so "
+            "that processes times U stays the same"
+        )
+
+
 def check_data(run: Run) -> None:
-    """Raises:
-    UsageError: the data is missing, or is not what the run was made from.
+    """Checks that the data is there, and is what the run was made from.
+
+    Raises:
+        UsageError: the data is missing, or is not what the run was made from.
     """
     folder, recipe = Path(run.recipe.data), run.recipe
     if not folder.is_dir():
@@ -135,8 +157,10 @@ def check_data(run: Run) -> None:
 
 
 def check_start(run: Run) -> None:
-    """Raises:
-    UsageError: the checkpoint to start from is missing, or is another one.
+    """Checks that the checkpoint to start from is there, and is the same.
+
+    Raises:
+        UsageError: the checkpoint to start from is missing, or is another one.
     """
     if run.recipe.start is None or not run.starts_anew:
         return
@@ -149,8 +173,10 @@ def check_start(run: Run) -> None:
 
 
 def check_folder(run: Run) -> None:
-    """Raises:
-    UsageError: the folder holds a run with other settings, or of other data.
+    """Checks that the folder is free, or holds this very run.
+
+    Raises:
+        UsageError: the folder holds a run with other settings, or of other data.
     """
     path = run.folder / RUN_FILE
     if not path.exists():
@@ -165,7 +191,8 @@ def check_folder(run: Run) -> None:
                 "or remove the folder"
             )
     check_data(replace(run, data_sha256=stored.get("data_sha256")))
-    check_start(replace(run, start_sha256=stored.get("start_sha256")))
+    if run.recipe.start is not None and Path(run.recipe.start).is_file():
+        check_start(replace(run, start_sha256=stored.get("start_sha256")))
 
 
 def _difference(key: str, theirs: Any, ours: Any) -> str:
@@ -197,7 +224,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 def commands_of(run: Run) -> list[list[str]]:
     """All commands of a run, in their order."""
-    cpu = not torch.cuda.is_available()
+    cpu = _on_cpu(run)
     commands = []
     if run.recipe.score is not None:
         commands.append(score_heads_command(run.recipe, run.folder))
@@ -206,6 +233,11 @@ def commands_of(run: Run) -> list[list[str]]:
     best = run.folder / BEST
     commands += [generate_command(run.recipe, best, split, cpu) for split in run.recipe.evaluate]
     return commands
+
+
+def _on_cpu(run: Run) -> bool:
+    # A recipe in 16 bits is for GPUs; without one, its commands can still be shown.
+    return not torch.cuda.is_available() and not run.recipe.train.get("fp16")
 
 
 # ---- running
@@ -265,8 +297,10 @@ def _environment(run: Run) -> dict[str, str]:
 
 
 def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) -> None:
-    """Raises:
-    UsageError: the command failed; its last words, and where the others are.
+    """Runs one command of a run.
+
+    Raises:
+        UsageError: it failed; its last words, and where the others are.
     """
     status = run_logged(command, output, log, _environment(run), lock)
     if status != 0:
@@ -284,14 +318,13 @@ def _last_words(log: Path) -> str:
 def _train(run: Run, lock: int) -> None:
     log = run.folder / LOG_FILE
     mend_checkpoints(run.folder)
-    cpu = not torch.cuda.is_available()
     if run.recipe.score is not None and not (run.folder / "scored.pt").exists():
         _step(run, score_heads_command(run.recipe, run.folder), log, log, lock)
     if train_flags(run.recipe, run.folder).get("max-update") == "0":
         shutil.copyfile(run.folder / "scored.pt", run.folder / BEST)
         return
     if not has_trained(run):
-        _step(run, train_command(run.recipe, run.folder, cpu), log, log, lock)
+        _step(run, train_command(run.recipe, run.folder, _on_cpu(run)), log, log, lock)
     if not (run.folder / BEST).exists():
         raise UsageError(f"training left no {BEST} in {run.folder}; see {log}")
 
@@ -331,8 +364,7 @@ def _translate(run: Run, split: str, lock: int) -> None:
         return
     part = run.folder / f".{split}.out.part"
     part.unlink(missing_ok=True)
-    cpu = not torch.cuda.is_available()
-    command = generate_command(run.recipe, best, split, cpu)
+    command = generate_command(run.recipe, best, split, _on_cpu(run))
     log = run.folder / f"{split}.log"
     log.unlink(missing_ok=True)
     _step(run, command, part, log, lock)
@@ -425,8 +457,21 @@ def valid_loss(folder: Path, best: Mapping[str, Any]) -> float | None:
 
 def updates_done(folder: Path) -> int | None:
     """The last update that the log tells of; None before the first."""
-    lines = _log_lines(folder, "train_inner")
+    lines = _log_lines(folder, "train_inner", tail=1 << 16)
     return int(lines[-1]["num_updates"]) if lines else None
+
+
+def stage_of(run: Run) -> str:
+    """How far a run is, from its files: starting, training U of M, translating, or done."""
+    if (run.folder / RESULT_FILE).exists():
+        return "done"
+    for split in run.recipe.evaluate:
+        if (run.folder / f".{split}.out.part").exists():
+            return f"translating {split}"
+    done, of = updates_done(run.folder), max_update(run)
+    if done is None:
+        return "starting"
+    return f"training {done:,}" + (f" of {of:,}" if of else "")
 
 
 def max_update(run: Run) -> int:
@@ -434,11 +479,23 @@ def max_update(run: Run) -> int:
     return int(train_flags(run.recipe, run.folder).get("max-update", 0))
 
 
-def _log_lines(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """The values that fairseq logged: ``train``, ``train_inner`` or ``valid``."""
+def _log_lines(folder: Path, kind: str, tail: int | None = None) -> list[dict[str, Any]]:
+    """The values that fairseq logged: ``train``, ``train_inner`` or ``valid``.
+
+    Args:
+        folder: of the run.
+        kind: which values.
+        tail: how many bytes at the end to look at (default: all).
+    """
     log = folder / LOG_FILE
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        if tail is not None:
+            file.seek(max(0, log.stat().st_size - tail))
+        text = file.read().decode("utf-8", "replace")
     lines = []
-    for line in log.read_text("utf-8", "replace").splitlines() if log.exists() else ():
+    for line in text.splitlines():
         _, mark, values = line.partition(f" | INFO | {kind} | ")
         if mark:
             try:
@@ -481,6 +538,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "FLAG= takes it away; can be repeated",
     )
     parser.add_argument(
+        "--processes", type=int, metavar="P", help="processes that train together, one a GPU"
+    )
+    parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
     )
     parser.add_argument(
@@ -497,12 +557,34 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(shlex.join(command))
         return
     signal.signal(signal.SIGTERM, interrupt)
+    print(f"the log is {run.folder / LOG_FILE}", flush=True)
     try:
-        print(f"training, then translating; progress: tail -f {run.folder / LOG_FILE}", flush=True)
-        result = execute(run)
+        with _progress_shown(run):
+            result = execute(run)
     except KeyboardInterrupt:
         raise UsageError("interrupted: the same command will go on from here") from None
     print(render(result))
+
+
+@contextmanager
+def _progress_shown(run: Run) -> Iterator[None]:
+    """Says in a terminal how far the run is, once a second."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    ended = threading.Event()
+    with console.status("starting") as status:
+
+        def watch() -> None:
+            while not ended.wait(1.0):
+                status.update(stage_of(run))
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def interrupt(*_: Any) -> None:
@@ -517,7 +599,9 @@ def with_arguments(run: Run, args: argparse.Namespace) -> Run:
         flags["num-of-heads"] = args.num_of_heads
     if args.seed is not None:
         flags["seed"] = args.seed
-    recipe = replace(run.recipe, train=merge_flags(run.recipe.train, flags))
+    recipe = run.recipe.with_train(flags)
+    if args.processes is not None:
+        recipe = replace(recipe, processes=args.processes)
     is_recipe = run.data_sha256 is None
     folder = args.save_dir or (default_folder(recipe) if is_recipe else run.folder)
     return replace(run, recipe=recipe, folder=folder, threads=args.threads or run.threads)

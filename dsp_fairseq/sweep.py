@@ -25,6 +25,7 @@ from .launchers import LAUNCHERS, Handle, Launcher
 from .processes import stop_all
 from .recipe import Flags, Recipe, load_recipe, load_yaml, merge_flags
 from .run import (
+    BEST,
     LOG_FILE,
     RESULT_FILE,
     Run,
@@ -33,15 +34,14 @@ from .run import (
     commands_of,
     default_folder,
     interrupt,
-    max_update,
     read_result,
-    updates_done,
+    stage_of,
     write_whole,
 )
 
 LINES_FILE = "runs.jsonl"
 DENSE = "dense"
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 
 _KEYS = ("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "submitit")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -57,8 +57,8 @@ class Grid:
         methods: per name, training flags; ``score`` holds flags of dsp-score-heads.
         budgets: values of K.
         seeds: seeds of the runs.
-        dense: the dense run of the same recipe, to be compared with.
-        dense_is_made: whether the sweep makes the dense run itself, from a recipe.
+        dense: the dense run of the same recipe, if the sweep is to make it too.
+        dense_folder: where the dense run is; runs that start from a checkpoint start from its.
         submitit: parameters of submitit's executor.
     """
 
@@ -122,10 +122,11 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
         if len(set(values)) != len(values):
             raise UsageError(f"{path}: '{key}' names a number twice")
     recipe = load_recipe(Path(str(content["recipe"])))
-    common = content.get("train") or {}
-    dense, dense_folder = _dense(content.get("dense"), common, path, threads)
+    dense, dense_folder = _dense(content.get("dense"), path, threads)
+    if dense_folder is not None and recipe.start is not None:
+        recipe = replace(recipe, start=str(dense_folder / BEST))
     return Grid(
-        recipe.with_train(common),
+        recipe.with_train(content.get("train") or {}),
         Path(str(content["folder"])),
         {str(name): flags or {} for name, flags in methods.items()},
         tuple(str(budget) for budget in content["budgets"]),
@@ -136,16 +137,17 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     )
 
 
-def _dense(
-    content: Any, common: Mapping[str, Any], path: Path, threads: int
-) -> tuple[Run | None, Path | None]:
+def _dense(content: Any, path: Path, threads: int) -> tuple[Run | None, Path | None]:
+    """The dense run if the grid says how it is made, and its folder."""
     if content is None:
         return None, None
     if not isinstance(content, dict):
         return None, Path(str(content))
-    if not content.get("recipe") or set(content) - {"recipe", "folder"}:
-        raise UsageError(f"{path}: 'dense' must be a folder, or hold 'recipe' and 'folder'")
-    recipe = load_recipe(Path(str(content["recipe"]))).with_train(common)
+    if not content.get("recipe") or set(content) - {"recipe", "folder", "train"}:
+        raise UsageError(
+            f"{path}: 'dense' must be a folder, or hold 'recipe' and perhaps 'folder' and 'train'"
+        )
+    recipe = load_recipe(Path(str(content["recipe"]))).with_train(content.get("train") or {})
     folder = Path(str(content.get("folder") or default_folder(recipe)))
     return Run(recipe, folder, threads), folder
 
@@ -248,19 +250,12 @@ class Progress:
 
     @property
     def stage(self) -> str:
-        """One of done, failed, waiting, training U of M, translating."""
-        folder = self.job.run.folder
-        if self.done:
-            return "done"
-        if self.error is not None:
+        """Waiting, failed, or what :func:`stage_of` says."""
+        if not self.done and self.error is not None:
             return "failed"
-        if self.handle is None:
+        if not self.done and self.handle is None:
             return "waiting"
-        for split in self.job.run.recipe.evaluate:
-            if (folder / f".{split}.out.part").exists():
-                return f"translating {split}"
-        done, of = updates_done(folder), max_update(self.job.run)
-        return f"training {done} of {of}" if done is not None else "starting"
+        return stage_of(self.job.run)
 
 
 def run_jobs(
@@ -276,7 +271,7 @@ def run_jobs(
         jobs: all jobs; their handles and errors are filled in.
         launcher: what starts them.
         limit: how many run at the same time.
-        on_change: called twice a second.
+        on_change: called once a second.
         first: the job that all others start from; they are not run if it fails.
     """
     waiting = [progress for progress in jobs if not progress.done]
