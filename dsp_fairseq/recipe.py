@@ -66,6 +66,11 @@ class Recipe:
         return _text(self.train.get("num-of-heads"))
 
     @property
+    def budgets(self) -> list[str]:
+        """The values of K that one training serves; most often there is one."""
+        return [part.strip() for part in (self.budget or "").split(",")]
+
+    @property
     def seed(self) -> int:
         return int(self.train.get("seed", 1))
 
@@ -279,8 +284,10 @@ def score_heads_command(recipe: Recipe, folder: Path) -> list[str]:
     ]
 
 
-def generate_command(recipe: Recipe, checkpoint: Path, split: str, cpu: bool) -> list[str]:
-    """The command that translates a split."""
+def generate_command(
+    recipe: Recipe, checkpoint: Path, split: str, cpu: bool, budget: str | None = None
+) -> list[str]:
+    """The command that translates a split, with one of several budgets if the model has them."""
     flags = {
         "user-dir": str(USER_DIR),
         "path": str(checkpoint),
@@ -289,6 +296,8 @@ def generate_command(recipe: Recipe, checkpoint: Path, split: str, cpu: bool) ->
         "required-batch-size-multiple": "1",
         **recipe.generate,
     }
+    if budget is not None:
+        flags["model-overrides"] = str({"num_of_heads": budget})
     if cpu:
         flags["cpu"] = True
     return ["fairseq-generate", recipe.data, *arguments_of(flags)]

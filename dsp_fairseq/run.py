@@ -74,6 +74,30 @@ class Run:
         return not (self.folder / LAST).exists()
 
 
+@dataclass(frozen=True)
+class Target:
+    """One budget that a run is evaluated at, and the folder of its translations and result.
+
+    Where one training serves several budgets, each has a folder within that of the run.
+    """
+
+    budget: str | None
+    folder: Path
+
+
+def targets_of(run: Run) -> list[Target]:
+    """What a run is evaluated at; a budget of None is the only one."""
+    budgets = run.recipe.budgets
+    if len(budgets) == 1:
+        return [Target(None, run.folder)]
+    return [Target(budget, run.folder / f"k{budget}") for budget in budgets]
+
+
+def is_done(run: Run) -> bool:
+    """Whether a run has all its results."""
+    return all((target.folder / RESULT_FILE).exists() for target in targets_of(run))
+
+
 def read_run(path: Path) -> Run:
     """The run that a recipe or a ``run.yaml`` describes.
 
@@ -231,7 +255,9 @@ def commands_of(run: Run) -> list[list[str]]:
     if train_flags(run.recipe, run.folder).get("max-update") != "0":
         commands.append(train_command(run.recipe, run.folder, cpu))
     best = run.folder / BEST
-    commands += [generate_command(run.recipe, best, split, cpu) for split in run.recipe.evaluate]
+    for target in targets_of(run):
+        for split in run.recipe.evaluate:
+            commands.append(generate_command(run.recipe, best, split, cpu, target.budget))
     return commands
 
 
@@ -243,7 +269,7 @@ def _on_cpu(run: Run) -> bool:
 # ---- running
 
 
-def execute(run: Run, wait: bool = False) -> dict[str, Any]:
+def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
     """Does what is missing of a run: heads, training, translations, scores.
 
     Args:
@@ -251,7 +277,7 @@ def execute(run: Run, wait: bool = False) -> dict[str, Any]:
         wait: if another process works on it, whether to wait or to refuse.
 
     Returns:
-        what ``result.json`` holds.
+        what each ``result.json`` holds, one a budget.
 
     Raises:
         UsageError: something is missing, or a command failed.
@@ -259,18 +285,14 @@ def execute(run: Run, wait: bool = False) -> dict[str, Any]:
     check_run(run)
     with locked(run.folder, wait) as lock:
         check_folder(run)
-        result_file = run.folder / RESULT_FILE
-        if result_file.exists():
-            return read_result(run.folder)
-        if not (run.folder / RUN_FILE).exists():
-            text = yaml.safe_dump(describe(run), sort_keys=False, width=100)
-            write_whole(run.folder / RUN_FILE, text)
-        _train(run, lock)
-        for split in run.recipe.evaluate:
-            _translate(run, split, lock)
-        result = summarise(run)
-        write_whole(result_file, json.dumps(result) + "\n")
-        return result
+        if not is_done(run):
+            if not (run.folder / RUN_FILE).exists():
+                text = yaml.safe_dump(describe(run), sort_keys=False, width=100)
+                write_whole(run.folder / RUN_FILE, text)
+            _train(run, lock)
+            for target in targets_of(run):
+                _evaluate(run, target, lock)
+    return [read_result(target.folder) for target in targets_of(run)]
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -358,25 +380,41 @@ def mend_checkpoints(folder: Path) -> None:
         path.unlink()
 
 
-def _translate(run: Run, split: str, lock: int) -> None:
-    best, output = run.folder / BEST, run.folder / f"{split}.out"
+def _evaluate(run: Run, target: Target, lock: int) -> None:
+    if target.folder != run.folder:
+        target.folder.mkdir(exist_ok=True)
+        for name in (RUN_FILE, LOG_FILE):
+            link = target.folder / name
+            if not link.is_symlink():
+                link.symlink_to(Path("..") / name)
+    for split in run.recipe.evaluate:
+        _translate(run, target, split, lock)
+    write_whole(target.folder / RESULT_FILE, json.dumps(summarise(run, target)) + "\n")
+
+
+def _translate(run: Run, target: Target, split: str, lock: int) -> None:
+    best, output = run.folder / BEST, target.folder / f"{split}.out"
     if output.exists() and output.stat().st_mtime_ns > best.stat().st_mtime_ns:
         return
-    part = run.folder / f".{split}.out.part"
-    part.unlink(missing_ok=True)
-    command = generate_command(run.recipe, best, split, _on_cpu(run))
-    log = run.folder / f"{split}.log"
-    log.unlink(missing_ok=True)
+    part = _unfinished(target, split)
+    log = target.folder / f"{split}.log"
+    for path in (part, log):
+        path.unlink(missing_ok=True)
+    command = generate_command(run.recipe, best, split, _on_cpu(run), target.budget)
     _step(run, command, part, log, lock)
     os.replace(part, output)
+
+
+def _unfinished(target: Target, split: str) -> Path:
+    return target.folder / f".{split}.out.part"
 
 
 # ---- the result
 
 
-def summarise(run: Run) -> dict[str, Any]:
+def summarise(run: Run, target: Target) -> dict[str, Any]:
     """The result of a run whose files are all there, as one JSON object."""
-    recipe, folder = run.recipe, run.folder
+    recipe, folder = run.recipe, target.folder
     scores = {
         split: {
             name: asdict(score)
@@ -384,8 +422,9 @@ def summarise(run: Run) -> dict[str, Any]:
         }
         for split in recipe.evaluate
     }
-    state = load_checkpoint(folder / BEST)
-    head_map = head_map_of(state, folder / BEST)
+    best = run.folder / BEST
+    state = load_checkpoint(best)
+    head_map = head_map_of(state, best, target.budget)
     layout, weights = head_map.layout, state["model"]
     dense = {name: value for name, value in weights.items() if not name.startswith("head_gates.")}
     seconds, speed = generation_speed(folder, recipe.evaluate[-1])
@@ -408,7 +447,8 @@ def summarise(run: Run) -> dict[str, Any]:
         "train_seconds": train_seconds(run),
         "generate_seconds": seconds,
         "tokens_per_second": speed,
-        "valid_loss": valid_loss(folder, state),
+        # Training validates with the first budget only.
+        "valid_loss": valid_loss(run.folder, state) if target == targets_of(run)[0] else None,
         "scores": scores,
         "kept": kept,
         "heads_per_layer": heads_per_layer,
@@ -463,11 +503,13 @@ def updates_done(folder: Path) -> int | None:
 
 def stage_of(run: Run) -> str:
     """How far a run is, from its files: starting, training U of M, translating, or done."""
-    if (run.folder / RESULT_FILE).exists():
+    if is_done(run):
         return "done"
-    for split in run.recipe.evaluate:
-        if (run.folder / f".{split}.out.part").exists():
-            return f"translating {split}"
+    for target in targets_of(run):
+        for split in run.recipe.evaluate:
+            if _unfinished(target, split).exists():
+                at = f" with {target.budget} heads" if target.budget else ""
+                return f"translating {split}{at}"
     done, of = updates_done(run.folder), max_update(run)
     if done is None:
         return "starting"
@@ -557,13 +599,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(shlex.join(command))
         return
     signal.signal(signal.SIGTERM, interrupt)
-    print(f"the log is {run.folder / LOG_FILE}", flush=True)
+    if is_done(run):
+        print(f"{run.folder} is finished; its result:")
+    else:
+        print(f"the log is {run.folder / LOG_FILE}", flush=True)
     try:
         with _progress_shown(run):
-            result = execute(run)
+            results = execute(run)
     except KeyboardInterrupt:
         raise UsageError("interrupted: the same command will go on from here") from None
-    print(render(result))
+    print("\n".join(render(result) for result in results))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import rich.table
 from .errors import UsageError
 from .launchers import LAUNCHERS, Handle, Launcher
 from .processes import stop_all
-from .recipe import Flags, Recipe, load_recipe, load_yaml, merge_flags
+from .recipe import Recipe, load_recipe, load_yaml, merge_flags
 from .run import (
     BEST,
     LOG_FILE,
@@ -34,8 +34,10 @@ from .run import (
     commands_of,
     default_folder,
     interrupt,
+    is_done,
     read_result,
     stage_of,
+    targets_of,
     write_whole,
 )
 
@@ -44,6 +46,7 @@ DENSE = "dense"
 POLL_SECONDS = 1.0
 
 _KEYS = ("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "submitit")
+_METHOD_KEYS = ("score", "budgets")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -54,7 +57,8 @@ class Grid:
     Attributes:
         recipe: what every run is made by.
         folder: where the runs are kept.
-        methods: per name, training flags; ``score`` holds flags of dsp-score-heads.
+        methods: per name, training flags; ``score`` holds flags of dsp-score-heads, and
+            ``budgets: all`` trains one model for all budgets.
         budgets: values of K.
         seeds: seeds of the runs.
         dense: the dense run of the same recipe, if the sweep is to make it too.
@@ -80,11 +84,13 @@ class Job:
         id: its name, which is that of its folder.
         method: the name of its method in the grid.
         run: what to run.
+        results: the name of each result, one a budget, and its folder.
     """
 
     id: str
     method: str
     run: Run
+    results: tuple[tuple[str, Path], ...]
 
 
 # ---- the grid
@@ -113,6 +119,9 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
             f"{path}: 'methods' must hold 'name: {{flag: value}}' lines, with names of letters, "
             f"digits and -_. other than {DENSE}"
         )
+    for name, flags in methods.items():
+        if (flags or {}).get("budgets", "all") != "all":
+            raise UsageError(f"{path}: 'budgets' of method {name} can only be 'all'")
     for key in ("budgets", "seeds"):
         values = content[key]
         if not isinstance(values, list) or not all(
@@ -154,19 +163,28 @@ def _dense(content: Any, path: Path, threads: int) -> tuple[Run | None, Path | N
 
 def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:
     """All runs of a grid, in the order of methods, budgets and seeds; the dense one first."""
-    jobs = [] if grid.dense is None else [Job(DENSE, DENSE, grid.dense)]
+    jobs = []
+    if grid.dense is not None:
+        jobs.append(Job(DENSE, DENSE, grid.dense, ((DENSE, grid.dense.folder),)))
     for method, flags in grid.methods.items():
-        train = {name: value for name, value in flags.items() if name != "score"}
+        train = {name: value for name, value in flags.items() if name not in _METHOD_KEYS}
         recipe = grid.recipe.with_train(train)
         if flags.get("score"):
             recipe = replace(recipe, score=merge_flags({}, flags["score"]))
-        for budget in grid.budgets:
+        budgets = [",".join(grid.budgets)] if flags.get("budgets") else grid.budgets
+        for budget in budgets:
             for seed in grid.seeds:
-                name = f"{method}-k{budget}-s{seed}"
-                own: Flags = {"num-of-heads": budget, "seed": str(seed)}
-                run = Run(recipe.with_train(own), grid.folder / name, threads)
-                jobs.append(Job(name, method, run))
+                jobs.append(_job(grid, method, recipe, budget, seed, threads))
     return jobs
+
+
+def _job(grid: Grid, method: str, recipe: Recipe, budget: str, seed: int, threads: int) -> Job:
+    recipe = recipe.with_train({"num-of-heads": budget, "seed": seed})
+    names = [f"{method}-k{k}-s{seed}" for k in recipe.budgets]
+    name = names[0] if len(names) == 1 else f"{method}-s{seed}"
+    run = Run(recipe, grid.folder / name, threads)
+    folders = [target.folder for target in targets_of(run)]
+    return Job(name, method, run, tuple(zip(names, folders, strict=True)))
 
 
 def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
@@ -175,7 +193,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     Raises:
         UsageError: the first mistake.
     """
-    coming = grid.dense is not None and not (grid.dense.folder / RESULT_FILE).exists()
+    coming = grid.dense is not None and not is_done(grid.dense)
     for job in jobs:
         check_run(job.run, start_is_coming=coming)
     if grid.dense is None and grid.dense_folder is not None:
@@ -197,14 +215,15 @@ def collect(grid: Grid, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     call. Lines of runs that another grid made in the same folder are kept.
     """
     path = grid.folder / LINES_FILE
-    ids = {job.id for job in jobs} | {DENSE}
+    ids = {name for job in jobs for name, _ in job.results} | {DENSE}
     lines = [line for line in read_lines(path) if line["id"] not in ids]
     lines = [line for line in lines if (grid.folder / line["folder"] / RESULT_FILE).exists()]
     if grid.dense is None and grid.dense_folder is not None:
         lines.append(_line(grid, grid.dense_folder, DENSE, DENSE))
     for job in jobs:
-        if (job.run.folder / RESULT_FILE).exists():
-            lines.append(_line(grid, job.run.folder, job.id, job.method))
+        for name, folder in job.results:
+            if (folder / RESULT_FILE).exists():
+                lines.append(_line(grid, folder, name, job.method))
     text = "".join(json.dumps(line) + "\n" for line in lines)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         grid.folder.mkdir(parents=True, exist_ok=True)
@@ -246,7 +265,7 @@ class Progress:
 
     @property
     def done(self) -> bool:
-        return (self.job.run.folder / RESULT_FILE).exists()
+        return is_done(self.job.run)
 
     @property
     def stage(self) -> str:
@@ -306,14 +325,15 @@ def render_table(jobs: Sequence[Progress], results: Mapping[str, Mapping[str, An
     for name in ("run", "state", "valid BLEU", "test BLEU", "training s"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right")
     for progress in jobs:
-        result = results.get(progress.job.id, {})
-        scores = result.get("scores", {})
-        bleu = [
-            f"{scores[split]['sacrebleu']['score']:.2f}" if split in scores else ""
-            for split in ("valid", "test")
-        ]
-        seconds = f"{result['train_seconds']:.0f}" if result else ""
-        table.add_row(progress.job.id, progress.stage, *bleu, seconds)
+        for name, _ in progress.job.results:
+            result = results.get(name, {})
+            scores = result.get("scores", {})
+            bleu = [
+                f"{scores[split]['sacrebleu']['score']:.2f}" if split in scores else ""
+                for split in ("valid", "test")
+            ]
+            seconds = f"{result['train_seconds']:.0f}" if result else ""
+            table.add_row(name, progress.stage, *bleu, seconds)
     return table
 
 
@@ -325,6 +345,7 @@ class Display:
         self.console = rich.console.Console()
         self.results: dict[str, Mapping[str, Any]] = {}
         self.said: dict[str, str] = {}
+        self.done: int | None = None
         self.live: rich.live.Live | None = None
 
     def __enter__(self) -> Display:
@@ -340,9 +361,10 @@ class Display:
     def update(self) -> None:
         """Writes new lines to ``runs.jsonl`` and shows where things stand."""
         done = sum(progress.done for progress in self.jobs)
-        if done != len(self.results):
+        if done != self.done:
             lines = collect(self.grid, [progress.job for progress in self.jobs])
             self.results = {line["id"]: line for line in lines}
+            self.done = done
         if self.live is not None:
             self.live.update(render_table(self.jobs, self.results), refresh=True)
             return
@@ -373,6 +395,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   methods:                              # name: flags of fairseq-train
     gumbel: {gate-estimator: gumbel}
     sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
+    michel: {score: {method: michel}}   # heads by dsp-score-heads, then fine-tuning
+    many: {budgets: all}                # one training for all budgets
   budgets: [6, 12, 24]
   seeds: [1, 2, 3]
   dense: runs/multi30k/dense            # or {recipe: FILE}, which the sweep makes first

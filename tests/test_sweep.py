@@ -19,6 +19,7 @@ from dsp_fairseq.config import PruningConfig
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.launchers import SubmititLauncher
 from dsp_fairseq.processes import locked
+from dsp_fairseq.run import commands_of, is_done
 from dsp_fairseq.sweep import Progress, collect, jobs_of, load_grid, read_lines, run_jobs
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,25 @@ def test_methods_may_choose_heads_without_training(grid):
     assert "score" not in job.run.recipe.train
 
 
+def test_one_training_may_serve_all_budgets(grid, tmp_path):
+    made = grid(methods={"many": {"budgets": "all"}}, seeds=[3])
+    (job,) = jobs_of(made)
+    assert job.run.recipe.budget == "6,12"
+    words = [" ".join(command) for command in commands_of(job.run)]
+    assert "--num-of-heads 6,12" in words[0]
+    overrides = [text.split("--model-overrides ")[1].split(" --")[0] for text in words[1:]]
+    assert overrides == ["{'num_of_heads': '6'}"] * 2 + ["{'num_of_heads': '12'}"] * 2
+    for _, folder in job.results:
+        assert not is_done(job.run)
+        _finish(folder)
+    assert is_done(job.run)
+    lines = collect(made, [job])
+    assert [(line["id"], line["folder"]) for line in lines] == [
+        ("many-k6-s3", "many-s3/k6"),
+        ("many-k12-s3", "many-s3/k12"),
+    ]
+
+
 def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
     assert jobs_of(grid(dense="runs/d"))[0].run.recipe.start == "runs/d/checkpoint_best.pt"
     dense = {"recipe": str(tmp_path / "recipe.yaml"), "folder": "runs/e", "train": {"lr": 1}}
@@ -119,6 +139,7 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
         ({"methods": {"a/b": {}}}, "'methods' must hold"),
         ({"methods": {"dense": {}}}, "'methods' must hold"),
         ({"budget": [6]}, "unknown key 'budget'"),
+        ({"methods": {"many": {"budgets": [6]}}}, "can only be 'all'"),
         ({"recipe": None}, "'recipe' is missing"),
         ({"dense": {"folder": "x"}}, "'dense' must be a folder"),
     ],
