@@ -54,6 +54,7 @@ setup(
             "dsp-heads=dsp_fairseq.headmap:main",
             "dsp-run=dsp_fairseq.run:main",
             "dsp-sweep=dsp_fairseq.sweep:main",
+            "dsp-score-heads=dsp_fairseq.score_heads:main",
         ]
     },
 )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import GenerationConfig
 from tqdm import tqdm
 
-from .errors import UsageError
+from .batches import load_split, split_batches
 from .serving import translate_with_ctranslate2
 
 TIE = 1e-4
@@ -53,22 +53,11 @@ def translate(
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(
         [str(checkpoint)], arg_overrides=overrides
     )
-    try:
-        task.load_dataset(split, task_cfg=cfg.task)
-    except FileNotFoundError as error:
-        raise UsageError(f"{data} has no {split} split that fairseq can read: {error}") from None
+    load_split(task, split)
     for model in models:
         model.prepare_for_inference_(cfg)
     generator = task.build_generator(models, GenerationConfig(beam=beam))
-    batches = task.get_batch_iterator(
-        task.dataset(split),
-        max_tokens=4000,
-        max_positions=utils.resolve_max_positions(
-            task.max_positions(), *(model.max_positions() for model in models)
-        ),
-        ignore_invalid_inputs=True,
-        required_batch_size_multiple=1,
-    ).next_epoch_itr(shuffle=False)
+    batches = split_batches(task, models, split, max_tokens=4000)
     found: dict[int, Hypothesis] = {}
     with torch.no_grad():
         for sample in tqdm(batches, desc=f"translating with {Path(checkpoint).name}", leave=False):

@@ -1,11 +1,16 @@
-"""Reading translation checkpoints without running code from them."""
+"""Reading translation checkpoints without running code from them, and writing whole files."""
 
 from __future__ import annotations
 
+import copy
+import os
 import re
+import shutil
+import tempfile
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,9 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from .errors import UsageError
+
+SCORED_BY = "dsp_scored_by"
+"""In a checkpoint of dsp-score-heads, the name of the method that ranked its heads."""
 
 
 def allow_checkpoint_types() -> None:
@@ -85,3 +93,47 @@ def model_arguments(state: Mapping[str, Any]) -> Namespace:
 def architecture(args: Namespace) -> str | None:
     """The name of the architecture, as fairseq-train or hydra stored it."""
     return getattr(args, "_name", None) or getattr(args, "arch", None)
+
+
+def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without weights and optimizer, whose config may be changed."""
+    copied = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
+    copied["cfg"] = copy.deepcopy(state["cfg"])
+    copied["args"] = None
+    # fairseq reads the number of updates here; validation scores hold numpy types.
+    copied["extra_state"] = {
+        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
+    }
+    return copied
+
+
+# ---- writing
+
+
+def refuse_existing(output: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        UsageError: the output exists.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists: remove it or give another --output")
+
+
+@contextmanager
+def in_place_of(output: Path) -> Iterator[Path]:
+    """A temporary path beside ``output`` that takes its name at the end, or disappears.
+
+    Raises:
+        UsageError: there is no writing in that folder.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+    try:
+        yield folder / output.name
+        os.replace(folder / output.name, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

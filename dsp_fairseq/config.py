@@ -1,9 +1,6 @@
-"""The head-pruning flags: one dataclass, parsed and checked once, when the model is built."""
+"""The head-pruning flags, and where a model finds the flags that are not its own."""
 
-import logging
-import math
 from argparse import Namespace
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,10 +11,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .checkpoints import load_checkpoint, model_arguments
 from .errors import UsageError
-from .heads import KINDS, NO_HEADS, HeadLayout
+from .heads import NO_HEADS
 from .subset import ESTIMATORS
 
-logger = logging.getLogger(__name__)
+PRUNING_MODES = ("joint", "pipelined")
+GATE_NOISES = ("gumbel", "logistic")
+
+
+def _defaults(attribute: str, which: int) -> str:
+    """What the estimators take where a flag is not given, as text for its help."""
+    values = {name: getattr(cls, attribute) for name, cls in ESTIMATORS.items() if cls.learns}
+    known = [f"{name} {pair[which]:g}" for name, pair in values.items() if pair is not None]
+    return "default: " + ", ".join(known)
 
 
 @dataclass
@@ -27,18 +32,72 @@ class PruningConfig(FairseqDataclass):
     # Optional[...] and not "... | None": fairseq's parser generator reads these annotations.
     num_of_heads: Optional[str] = field(
         default=None,
-        metadata={"help": "K, how many attention heads the model keeps: 0..N (required)"},
+        metadata={
+            "help": "K, how many attention heads the model keeps: 0..N (required); several, as in "
+            "6,12,24, train one model for all these budgets, and the first is what validation "
+            "uses"
+        },
     )
     gate_estimator: ChoiceEnum(list(ESTIMATORS)) = field(  # type: ignore[valid-type]
         default="gumbel",
         metadata={"help": "how gates are drawn from importance (default: gumbel)"},
     )
-    initial_temperature: float = field(
-        default=0.1, metadata={"help": "temperature of the first update (default: 0.1)"}
+    pruning_mode: ChoiceEnum(list(PRUNING_MODES)) = field(  # type: ignore[valid-type]
+        default="joint",
+        metadata={
+            "help": "joint: weights and importance are trained together; pipelined: importance "
+            "alone until the freeze, from a trained model (--finetune-from-model), then the "
+            "weights of the heads that are left (default: joint)"
+        },
     )
-    final_temperature: float = field(
-        default=1e-8,
-        metadata={"help": "temperature from --cooldown-steps on (default: 1e-8)"},
+    finetune_updates: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "pipelined: updates after the freeze, in which the weights are trained "
+            "(default: until --max-update)"
+        },
+    )
+    initial_temperature: Optional[float] = field(
+        default=None,
+        metadata={"help": f"temperature of the first update ({_defaults('temperatures', 0)})"},
+    )
+    final_temperature: Optional[float] = field(
+        default=None,
+        metadata={"help": f"temperature from --cooldown-steps on ({_defaults('temperatures', 1)})"},
+    )
+    gate_noise: ChoiceEnum(list(GATE_NOISES)) = field(  # type: ignore[valid-type]
+        default="gumbel",
+        metadata={
+            "help": "noise that is added to importance where the estimator adds any "
+            "(default: gumbel)"
+        },
+    )
+    initial_noise: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": f"scale of that noise at the first update ({_defaults('noise_scales', 0)})"
+        },
+    )
+    final_noise: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "scale of that noise from --cooldown-steps on, linear in between "
+            f"({_defaults('noise_scales', 1)})"
+        },
+    )
+    l0_penalty: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "hard-concrete: loss per token and expected open head, as Voita et al. have it "
+            "(default: a penalty that leads their number to K)"
+        },
+    )
+    concentrator: float = field(
+        default=0.0,
+        metadata={
+            "help": "pass: weight of the expected number of sites with heads left, which empties "
+            "whole sites (default: 0)"
+        },
     )
     cooldown_steps: int = field(
         default=15000,
@@ -77,105 +136,6 @@ class PruningConfig(FairseqDataclass):
         return cls(**{f.name: getattr(args, f.name, f.default) for f in fields(cls) if f.init})
 
 
-@dataclass(frozen=True)
-class PruningPlan:
-    """The flags after parsing and checking against a head layout."""
-
-    budget: int
-    estimator: str
-    initial_temperature: float
-    final_temperature: float
-    cooldown_steps: int
-    freeze_after: int
-    floors: tuple[tuple[Sequence[int], int], ...]
-    seed: int
-
-
-def parse_budget(text: Any, num_heads: int) -> int:
-    """K from its flag.
-
-    Raises:
-        UsageError: not given, not a whole number, or outside ``0..N``.
-    """
-    allowed = f"a whole number from 0 to {num_heads} (this model has {num_heads} heads)"
-    if text is None:
-        raise UsageError(f"--num-of-heads is missing: give {allowed}")
-    try:
-        budget = int(str(text))
-    except ValueError:
-        raise UsageError(f"--num-of-heads {text!r} is not {allowed}") from None
-    if not 0 <= budget <= num_heads:
-        raise UsageError(f"--num-of-heads {budget} is not {allowed}")
-    return budget
-
-
-def parse_floors(text: str, layout: HeadLayout) -> tuple[tuple[Sequence[int], int], ...]:
-    """(indices, at least) pairs from ``kind=count,kind=count``.
-
-    Raises:
-        UsageError: an unknown kind, a count that is no whole number, or more than there are.
-    """
-    floors = {}
-    for part in filter(None, (text or "").replace(" ", "").split(",")):
-        kind, _, count = part.partition("=")
-        if kind not in KINDS or not count.isdecimal() or kind in floors:
-            raise UsageError(
-                f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
-                f"{', '.join(KINDS)}"
-            )
-        indices = layout.indices(kind)
-        if int(count) > len(indices):
-            raise UsageError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
-        floors[kind] = (tuple(indices), int(count))
-    return tuple(floors.values())
-
-
-def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
-    """Parses and checks all pruning flags.
-
-    Raises:
-        UsageError: the first flag that cannot be used, and what would do.
-    """
-    config = PruningConfig.from_namespace(args)
-    budget = parse_budget(config.num_of_heads, layout.num_heads)
-    floors = parse_floors(config.keep_at_least, layout)
-    if sum(count for _, count in floors) > budget:
-        raise UsageError(
-            f"--keep-at-least {config.keep_at_least} asks for more heads than "
-            f"--num-of-heads {budget}"
-        )
-    start, end = float(config.initial_temperature), float(config.final_temperature)
-    for flag, value in (("initial", start), ("final", end)):
-        if not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"--{flag}-temperature {value:g} must be a positive number")
-    if end > start:
-        raise UsageError(
-            f"--final-temperature {end:g} is above --initial-temperature {start:g}: "
-            "the temperature may only fall"
-        )
-    cooldown = int(config.cooldown_steps)
-    if cooldown < 0:
-        raise UsageError(f"--cooldown-steps {cooldown} must not be negative")
-    freeze_after = cooldown if config.freeze_heads_after is None else int(config.freeze_heads_after)
-    if freeze_after < 0:
-        raise UsageError(f"--freeze-heads-after {freeze_after} must not be negative")
-    if config.gate_estimator not in ESTIMATORS:
-        raise UsageError(
-            f"--gate-estimator {config.gate_estimator!r} is not one of {', '.join(ESTIMATORS)}"
-        )
-    seed = config.gate_seed if config.gate_seed is not None else training_flag(args, "seed")
-    return PruningPlan(
-        budget=budget,
-        estimator=str(config.gate_estimator),
-        initial_temperature=start,
-        final_temperature=end,
-        cooldown_steps=cooldown,
-        freeze_after=freeze_after,
-        floors=floors,
-        seed=1 if seed is None else int(seed),
-    )
-
-
 _HYDRA_GROUP = {
     "seed": "common",
     "fp16": "common",
@@ -189,6 +149,8 @@ _HYDRA_GROUP = {
     "optimizer": "",
     "finetune_from_model": "checkpoint",
 }
+TRAINING_FLAGS = tuple(_HYDRA_GROUP)
+"""The flags that do not belong to the model, but say whether it can be trained."""
 
 
 def training_flag(args: Any, name: str) -> Any:
@@ -228,25 +190,3 @@ def resolve_kept_heads(args: Any) -> None:
         raise UsageError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
     with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
         args.kept_heads = kept
-
-
-def warn_about_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
-    """Says what will happen where the schedule does not fit into the training."""
-    if not max_update or plan.budget in (0, layout.num_heads):
-        return
-    if plan.cooldown_steps > max_update:
-        logger.warning(
-            "--cooldown-steps %d is beyond --max-update %d: the temperature will not reach "
-            "--final-temperature %g",
-            plan.cooldown_steps,
-            max_update,
-            plan.final_temperature,
-        )
-    if plan.freeze_after >= max_update:
-        logger.warning(
-            "--freeze-heads-after %d is not before --max-update %d: the heads will not be frozen "
-            "during this training; evaluation uses the top %d heads by importance all the same",
-            plan.freeze_after,
-            max_update,
-            plan.budget,
-        )

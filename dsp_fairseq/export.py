@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
-import os
-import shutil
-import tempfile
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,10 +16,17 @@ from torch import Tensor
 
 from .agreement import compare
 from .attention import head_rows
-from .checkpoints import load_checkpoint, model_arguments
+from .checkpoints import (
+    SCORED_BY,
+    in_place_of,
+    load_checkpoint,
+    model_arguments,
+    refuse_existing,
+    without_optimizer,
+)
 from .config import PruningConfig
 from .errors import UsageError
-from .headmap import HeadMap, head_map_of
+from .headmap import HeadMap, head_map_of, render_counts
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
 
@@ -127,8 +129,7 @@ def export_checkpoint(
     Raises:
         UsageError: the output exists, or the checkpoint cannot be exported.
     """
-    if output.exists():
-        raise UsageError(f"{output} exists: remove it or give another --output")
+    refuse_existing(output)
     state = load_checkpoint(source)
     if "dsp_signature" in state:
         raise UsageError(f"{source} is exported already: give the training checkpoint")
@@ -137,7 +138,7 @@ def export_checkpoint(
         # An exported model that was trained further.
         state = {**state, "model": expand_weights(state["model"], head_map.layout, head_map.mask)}
     signature = _signature(source, state, head_map)
-    with _in_place_of(output) as temporary:
+    with in_place_of(output) as temporary:
         if format == "ctranslate2":
             parameters = convert_to_ctranslate2(
                 pruned_state(state, head_map), temporary, data, quantization
@@ -156,7 +157,7 @@ def export_checkpoint(
 
 def pruned_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     """A checkpoint of a ``dsp_transformer`` that has the kept heads only, named in its config."""
-    exported = _without_optimizer(state)
+    exported = without_optimizer(state)
     exported["model"] = slice_weights(state["model"], head_map.layout, head_map.mask)
     kept = head_map.layout.kept(head_map.mask)
     arguments = exported["cfg"]["model"]
@@ -171,7 +172,7 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     Its config holds plain containers only, so that it loads with ``weights_only=True`` where this
     package is not installed.
     """
-    exported = _without_optimizer(state)
+    exported = without_optimizer(state)
     exported["model"] = zero_weights(state["model"], head_map.layout, head_map.mask)
     arguments = vars(model_arguments(state)).copy()
     for name in _PRUNING_FLAGS:
@@ -189,17 +190,6 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     config["optimizer"] = {"_name": "adam"}
     exported["cfg"] = config
     exported["extra_state"] = {}
-    return exported
-
-
-def _without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    exported = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
-    exported["cfg"] = copy.deepcopy(state["cfg"])
-    exported["args"] = None
-    # fairseq reads the number of updates here; validation scores hold numpy types.
-    exported["extra_state"] = {
-        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
-    }
     return exported
 
 
@@ -235,12 +225,13 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
         getattr(arguments, "seed", None),
         _plain(state["cfg"]).get("common", {}).get("seed"),
     )
+    method = state.get(SCORED_BY) or getattr(arguments, "gate_estimator", "gumbel")
     seed = next((seed for seed in seeds if seed is not None), None)
     return "|".join(
         [
             f"K:{head_map.budget}",
             f"N:{head_map.layout.num_heads}",
-            f"method:{getattr(arguments, 'gate_estimator', 'gumbel')}",
+            f"method:{method}",
             f"frozen:{'yes' if head_map.frozen else 'no'}",
             f"seed:{seed}",
             f"sha256:{digest.hexdigest()[:12]}",
@@ -273,25 +264,10 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-@contextmanager
-def _in_place_of(output: Path) -> Iterator[Path]:
-    """A temporary path beside ``output`` that takes its name at the end, or disappears."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        yield folder / output.name
-        os.replace(folder / output.name, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def render(export: Export, format: str) -> str:
     """The table that the command prints."""
     head_map = export.head_map
-    lines = ["heads kept per layer:"]
-    for kind in head_map.layout.kinds():
-        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
-        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    lines = [render_counts(head_map)]
     for name, (before, after) in (("parameters", export.parameters), ("bytes", export.bytes)):
         lines.append(f"{name:<12} {before:>13,} -> {after:>13,}   x {after / before:.3f}")
     lines.append(f"signature    {export.signature}|format:{format}")

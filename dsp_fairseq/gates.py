@@ -8,12 +8,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .config import PruningPlan
 from .errors import UsageError
 from .heads import HeadLayout
-from .subset import ESTIMATORS, gumbel_noise, log_linear, top_k_mask
+from .plan import PruningPlan
+from .subset import (
+    choose,
+    gumbel_noise,
+    linear,
+    log_linear,
+    logistic_from_gumbel,
+    top_k_mask,
+)
 
 logger = logging.getLogger(__name__)
+
+_BEFORE_TRAINING = -1
 
 NEGLIGIBLE_GATE = 1e-12
 """Gates below this count as closed: their products would be denormal numbers, on which a CPU
@@ -31,6 +40,7 @@ class FixedHeads(nn.Module):
     """
 
     is_sampling = False
+    holds_weights = False
 
     def __init__(self, layout: HeadLayout, mask: Tensor) -> None:
         super().__init__()
@@ -66,33 +76,40 @@ class HeadGates(nn.Module):
     - ``mask`` ``[N]``: the top-K set of the last training update; final once frozen.
     - ``frozen`` ``[]``: 1 once the mask is final.
     - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
+    - ``budgets`` ``[N+1]``: 1 at each K that was trained.
 
     With K = 0 or K = N nothing is drawn and importance gets no gradient.
 
+    Of several budgets each update takes one. Their sets are nested, as the top K of one importance;
+    what is frozen is its order, and ``mask`` is that of the first budget, which evaluation uses.
+
     Args:
         layout: the model's heads.
-        plan: budget, estimator, schedule and seed.
+        plan: budgets, estimator, schedule and seed.
     """
 
     importance: nn.Parameter
     mask: Tensor
     frozen: Tensor
     last_change: Tensor
+    budgets: Tensor
 
     def __init__(self, layout: HeadLayout, plan: PruningPlan) -> None:
         super().__init__()
         self.layout = layout
         self.plan = plan
-        self.estimator = ESTIMATORS[plan.estimator]()
         n = layout.num_heads
-        self.importance = nn.Parameter(torch.zeros(n))
+        initial = plan.estimator.initial_importance(gumbel_noise(n, plan.seed, _BEFORE_TRAINING))
+        self.importance = nn.Parameter(initial.to(torch.float32))
         self.importance.param_group = "importance"
         # The optimizer sees parameters only. Of their attributes fairseq's 16-bit optimizers hand
         # these two names on to their float32 copies; the dictionary is shared.
-        self.importance.optim_overrides = {"learns": True}
+        self.importance.optim_overrides = {"learns": True, "alone": False}
         self.register_buffer("mask", torch.zeros(n))
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
+        self.register_buffer("budgets", torch.zeros(n + 1))
+        self._note_budgets()
         self.num_updates = 0
         self._is_frozen = False
         self._gates: Tensor | None = None
@@ -106,8 +123,8 @@ class HeadGates(nn.Module):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the budget leaves no choice: K = 0 or K = N."""
-        return self.plan.budget in (0, self.layout.num_heads)
+        """Whether the budgets leave no choice: K = 0 or K = N."""
+        return set(self.plan.budgets) <= {0, self.layout.num_heads}
 
     @property
     def is_sampling(self) -> bool:
@@ -115,12 +132,20 @@ class HeadGates(nn.Module):
         return not (self.is_frozen or self.is_constant)
 
     @property
+    def holds_weights(self) -> bool:
+        """Whether importance is trained alone, with the weights as they are."""
+        return self.plan.pipelined and self.is_sampling
+
+    @property
+    def update_budget(self) -> int:
+        """The K of the current update: of several budgets each update draws one."""
+        budgets = self.plan.budgets
+        return budgets[choose(len(budgets), self.plan.seed, self.num_updates)]
+
+    @property
     def temperature(self) -> float:
         """The temperature at the current update; a pure function of its number."""
-        plan = self.plan
-        return log_linear(
-            self.num_updates, plan.initial_temperature, plan.final_temperature, plan.cooldown_steps
-        )
+        return log_linear(self.num_updates, *self.plan.temperatures, self.plan.cooldown_steps)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HeadGates:
         """Moves between devices, but stays in float32: half precision would make ties."""
@@ -140,37 +165,42 @@ class HeadGates(nn.Module):
         self.num_updates = num_updates
 
     def open_mask(self) -> Tensor:
-        """The hard 0/1 mask ``[N]`` that evaluation uses: exactly K ones, without noise."""
-        if self.is_frozen:
+        """The hard 0/1 mask ``[N]``: exactly K ones, without noise.
+
+        K is the first budget in evaluation, and in training that of the current update.
+        """
+        budget = self.update_budget if self.training else self.plan.budget
+        if self.is_frozen and budget == self.plan.budget:
             return self.mask
-        return self._top_k()
+        return self._top_k(budget)
 
     # ---- training
 
     def begin_forward(self) -> bool:
-        """Called before each training forward pass; returns whether it froze the heads."""
+        """Called before each training forward pass; returns whether other heads are open now."""
         if self.is_frozen:
-            return False
-        top = self._top_k()
+            return len(self.plan.budgets) > 1
+        top = self._top_k(self.plan.budget)
         # Compared on the device: asking for the answer here would stall a GPU at every update.
         changed = (top != self.mask).any()
         now = torch.full_like(self.last_change, float(self.num_updates))
         self.last_change.copy_(torch.where(changed, now, self.last_change))
         self.mask.copy_(top)
         if self.num_updates < self.plan.freeze_after or self.is_constant:
+            self.importance.optim_overrides["alone"] = self.holds_weights
             return False
         self._freeze()
         return True
 
     def forward(self) -> Tensor:
-        """This update's gates ``[N]`` in float32; they sum to K and carry gradient to importance.
+        """This update's gates ``[N]`` in float32, which carry gradient to importance.
 
-        The noise depends on (seed, update) only, so all micro-batches and all processes of an
-        update see the same gates.
+        They sum to K where the estimator is exact. The noise depends on (seed, update) only, so
+        all micro-batches and all processes of an update see the same gates.
         """
-        noise = gumbel_noise(self.layout.num_heads, self.plan.seed, self.num_updates)
-        gates = self.estimator(
-            self.importance, self.plan.budget, self.temperature, noise.to(self.importance.device)
+        noise = self._noise().to(self.importance.device)
+        gates = self.plan.estimator(
+            self.importance, self.update_budget, self.temperature, noise
         ).to(torch.float32)
         # A shift and no selection, so that the gradient passes unchanged.
         values = gates.detach()
@@ -178,17 +208,27 @@ class HeadGates(nn.Module):
         self._gates = gates.detach()
         return gates
 
+    def _noise(self) -> Tensor:
+        plan = self.plan
+        noise = gumbel_noise(self.layout.num_heads, plan.seed, self.num_updates)
+        if plan.noise == "logistic":
+            noise = logistic_from_gumbel(noise)
+        return noise * linear(self.num_updates, *plan.noise_scales, plan.cooldown_steps)
+
     def penalty(self) -> Tensor | None:
         """What the estimator adds to the loss per token; None where its budget is exact."""
-        return None
+        if not self.is_sampling:
+            return None
+        progress = self.num_updates / max(self.plan.freeze_after, 1)
+        return self.plan.estimator.penalty(self.importance, self.update_budget, progress)
 
     def _freeze(self) -> None:
         self.frozen.fill_(1.0)
         self._set_frozen(True)
         kept = self.layout.kept(self.mask)
         logger.info(
-            "froze %d of %d heads at update %d (that set last changed at update %d): %s",
-            self.plan.budget,
+            "froze %s of %d heads at update %d (that set last changed at update %d): %s",
+            " and ".join(map(str, self.plan.budgets)),
             self.layout.num_heads,
             self.num_updates,
             int(self.last_change),
@@ -199,24 +239,35 @@ class HeadGates(nn.Module):
         self._is_frozen = frozen
         # Momentum must not move it on.
         self.importance.optim_overrides["learns"] = not frozen
+        self.importance.optim_overrides["alone"] = self.holds_weights
 
-    def _top_k(self) -> Tensor:
-        return top_k_mask(self.importance, self.plan.budget, self.plan.floors)
+    def _top_k(self, budget: int) -> Tensor:
+        return top_k_mask(self.importance, budget, self.plan.floors)
 
     # ---- checkpoints
+
+    def adopt(self, importance: Tensor) -> None:
+        """Takes importance ``[N]`` that was found otherwise than by training, and freezes its top
+        K heads."""
+        with torch.no_grad():
+            self.importance.copy_(importance)
+        self.mask.copy_(self._top_k(self.plan.budget))
+        self.frozen.fill_(1.0)
+        self._set_frozen(True)
 
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
 
         Raises:
-            UsageError: the checkpoint is frozen at another number of heads.
+            UsageError: the checkpoint is frozen, and was trained for other budgets.
         """
         self._set_frozen(bool(self.frozen))
-        if self.is_frozen and int(self.mask.sum()) != self.plan.budget:
-            raise UsageError(
-                f"the checkpoint is frozen at {int(self.mask.sum())} heads, but --num-of-heads is "
-                f"{self.plan.budget}: use the number it was trained for"
-            )
+        if self.is_frozen:
+            self._check_budgets()
+            if int(self.mask.sum()) != self.plan.budget:
+                self.mask.copy_(self._top_k(self.plan.budget))
+            return
+        self._note_budgets()
         if self.is_sampling:
             logger.info(
                 "the heads of this checkpoint are not frozen: evaluation uses the top %d of %d by "
@@ -224,6 +275,19 @@ class HeadGates(nn.Module):
                 self.plan.budget,
                 self.layout.num_heads,
             )
+
+    def _note_budgets(self) -> None:
+        self.budgets.zero_()
+        self.budgets[list(self.plan.budgets)] = 1.0
+
+    def _check_budgets(self) -> None:
+        trained = self.budgets.nonzero().flatten().tolist()
+        for budget in self.plan.budgets:
+            if budget not in trained:
+                raise UsageError(
+                    f"the checkpoint is frozen at {' and '.join(map(str, trained))} heads, but "
+                    f"--num-of-heads is {budget}: use a number it was trained for"
+                )
 
     # ---- what a person wants to watch
 

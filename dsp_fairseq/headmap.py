@@ -16,9 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from .checkpoints import architecture, load_checkpoint, model_arguments
-from .config import PruningConfig, parse_budget, parse_floors
+from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout, Site, parse_kept_heads
+from .plan import check_floors, parse_budget, parse_floors
 from .subset import top_k_mask
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -96,8 +97,7 @@ def head_map_of(
         mask = layout.mask(parse_kept_heads(str(kept_heads), layout))
     except ValueError as error:
         raise UsageError(f"{path} is damaged: its kept_heads {error}") from None
-    budget = int(mask.sum())
-    _check_frozen_budget(path, budget, num_of_heads, layout)
+    budget = _frozen_budget(path, [int(mask.sum())], num_of_heads, layout)
     return HeadMap(layout, None, mask, frozen=True, budget=budget)
 
 
@@ -137,32 +137,39 @@ def _from_gates(
                 f"{path} holds a mask of other values than 0 and 1: was it averaged over "
                 "checkpoints that keep different heads?"
             )
-        budget = int(mask.sum())
-        _check_frozen_budget(path, budget, num_of_heads, layout)
-        return HeadMap(layout, importance, mask, frozen=True, budget=budget)
+        frozen_at = int(mask.sum())
+        budget = _frozen_budget(path, _trained_budgets(weights, frozen_at), num_of_heads, layout)
+        if budget == frozen_at:
+            return HeadMap(layout, importance, mask, frozen=True, budget=budget)
     config = PruningConfig.from_namespace(args)
     budget = parse_budget(
         config.num_of_heads if num_of_heads is None else num_of_heads, layout.num_heads
     )
     floors = parse_floors(config.keep_at_least, layout)
-    least = sum(count for _, count in floors)
-    if least > budget:
-        raise UsageError(
-            f"--num-of-heads {budget} is below the {least} heads that {path} must keep "
-            f"(--keep-at-least {config.keep_at_least})"
-        )
+    check_floors(config, floors, budget)
     mask = top_k_mask(importance, budget, floors)
-    return HeadMap(layout, importance, mask, frozen=False, budget=budget)
+    return HeadMap(layout, importance, mask, frozen=bool(frozen), budget=budget)
 
 
-def _check_frozen_budget(
-    path: Path, budget: int, num_of_heads: int | str | None, layout: HeadLayout
-) -> None:
-    if num_of_heads is not None and parse_budget(num_of_heads, layout.num_heads) != budget:
+def _trained_budgets(weights: Mapping[str, Tensor], frozen_at: int) -> list[int]:
+    """The budgets of a frozen checkpoint, the one that it is frozen at first."""
+    stored = weights.get("head_gates.budgets")
+    others = [] if stored is None else stored.nonzero().flatten().tolist()
+    return [frozen_at, *(budget for budget in others if budget != frozen_at)]
+
+
+def _frozen_budget(
+    path: Path, trained: Sequence[int], num_of_heads: int | str | None, layout: HeadLayout
+) -> int:
+    if num_of_heads is None:
+        return trained[0]
+    budget = parse_budget(num_of_heads, layout.num_heads)
+    if budget not in trained:
         raise UsageError(
-            f"{path} is frozen at {budget} heads: --num-of-heads {num_of_heads} can only be "
-            "tried on a checkpoint from before the freeze"
+            f"{path} is frozen at {' and '.join(map(str, trained))} heads: --num-of-heads "
+            f"{num_of_heads} can only be tried on a checkpoint from before the freeze"
         )
+    return budget
 
 
 # ---- text and JSON
@@ -172,6 +179,15 @@ def render_text(head_map: HeadMap) -> str:
     """One block a kind of site, one row a layer, one column a head, and a summary line."""
     blocks = [_block(head_map, kind) for kind in head_map.layout.kinds()]
     return "\n\n".join([*blocks, _summary(head_map)])
+
+
+def render_counts(head_map: HeadMap) -> str:
+    """How many heads each layer keeps, one line a kind of site."""
+    lines = ["heads kept per layer:"]
+    for kind in head_map.layout.kinds():
+        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
+        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    return "\n".join(lines)
 
 
 def _block(head_map: HeadMap, kind: str) -> str:

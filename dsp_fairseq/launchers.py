@@ -115,7 +115,7 @@ class _Submitted:
         try:
             return self._job.result()
         except Exception as error:  # a job that the cluster ended raises here
-            return f"job {self._job.job_id}: {_one_line(error)}"
+            return f"job {self._job.job_id}: {_one_line(error)}; see {self._job.paths.stderr}"
 
 
 LAUNCHERS: dict[str, Callable[[Path, int, Mapping[str, Any]], Launcher]] = {

@@ -70,6 +70,7 @@ class DspAdam(FairseqAdam):
             the gradient norm of the weights, or that of importance where it is not finite, so
             that fairseq's check of the gradients sees it.
         """
+        self._drop_held_gradients()
         weights = clip_grad_norm_(self.param_groups[0]["params"], max_norm, aggregate_norm_fn)
         if not any(p.grad is not None for p in self._importance):
             return weights
@@ -82,12 +83,22 @@ class DspAdam(FairseqAdam):
         The clipping is done here since 16-bit optimizers undo the scale of the loss after
         ``clip_grad_norm`` only.
         """
+        self._drop_held_gradients()
         if scale != 1.0:
             self.multiply_grads(1.0 / scale)
         clip_grad_norm_(self._importance, self.cfg.pruning_clip_norm)
         # A freeze happens between two calls of set_lr.
         self._set_importance_group()
         super().step(closure, groups=groups)
+
+    def _drop_held_gradients(self) -> None:
+        """While importance is trained alone, the weights have no gradient.
+
+        Some wrappers of several processes make zeros of that, which Adam would count as steps.
+        """
+        if any(p.optim_overrides["alone"] for p in self._importance):
+            for parameter in self.param_groups[0]["params"]:
+                parameter.grad = None
 
     def _set_importance_group(self) -> None:
         for group in self.param_groups[1:]:

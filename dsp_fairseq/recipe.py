@@ -13,9 +13,9 @@ import yaml
 from fairseq import options
 
 from . import USER_DIR
-from .config import plan_pruning
 from .errors import UsageError
 from .heads import HeadLayout
+from .plan import plan_pruning
 
 Flags = dict[str, "str | bool"]
 """Flags of a fairseq command by their long names without dashes; True is a flag without a value."""

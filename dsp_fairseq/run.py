@@ -327,8 +327,7 @@ def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) 
     status = run_logged(command, output, log, _environment(run), lock)
     if status != 0:
         raise UsageError(
-            f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); "
-            f"all it said is in {log}"
+            f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); log: {log}"
         )
 
 

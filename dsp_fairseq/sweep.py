@@ -26,7 +26,6 @@ from .processes import stop_all
 from .recipe import Recipe, load_recipe, load_yaml, merge_flags
 from .run import (
     BEST,
-    LOG_FILE,
     RESULT_FILE,
     Run,
     check_flags,
@@ -456,10 +455,7 @@ def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
     display.finish()
     failed = [item for item in progress if item.error is not None]
     for item in failed:
-        print(
-            f"dsp-sweep: {item.job.id} failed: {item.error}; log: {item.job.run.folder / LOG_FILE}",
-            file=sys.stderr,
-        )
+        print(f"dsp-sweep: {item.job.id} failed: {item.error}", file=sys.stderr)
     print(f"{len(progress) - len(failed)} of {len(progress)} runs: {grid.folder / LINES_FILE}")
     return 1 if failed else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,14 +35,13 @@ from .attention import GatedAttention
 from .config import (
     PruningConfig,
     as_namespace,
-    plan_pruning,
     resolve_kept_heads,
     training_flag,
-    warn_about_schedule,
 )
 from .errors import UsageError
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
+from .plan import check_schedule, plan_pruning
 
 logger = logging.getLogger(__name__)
 
@@ -172,18 +172,9 @@ class DspTransformerModel(TransformerModel):
             )
         else:
             plan = self.head_gates.plan
-            logger.info(
-                "keeping %d of %s; estimator %s, temperature %g to %g over %d updates, freeze "
-                "after %d",
-                plan.budget,
-                layout,
-                plan.estimator,
-                plan.initial_temperature,
-                plan.final_temperature,
-                plan.cooldown_steps,
-                plan.freeze_after,
-            )
+            logger.info("keeping %s of %s; %s", " and ".join(map(str, plan.budgets)), layout, plan)
         self._has_trained = False
+        self._has_loaded = False
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -223,14 +214,23 @@ class DspTransformerModel(TransformerModel):
             if self.head_gates.begin_forward():
                 self._open_heads()
             if self.head_gates.is_sampling:
-                self._scale_heads(self.head_gates())
+                self.scale_heads(self.head_gates())
+            if self.head_gates.holds_weights:
+                with _without_gradients(self.encoder, self.decoder):
+                    return super().forward(*args, **kwargs)
         return super().forward(*args, **kwargs)
 
     def _begin_training(self) -> None:
         self._has_trained = True
-        if isinstance(self.head_gates, HeadGates):
-            max_update = training_flag(self.args, "max_update")
-            warn_about_schedule(self.head_gates.plan, self.head_gates.layout, max_update)
+        if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_frozen:
+            return
+        plan, layout = self.head_gates.plan, self.head_gates.layout
+        if plan.pipelined and not self._has_loaded:
+            raise UsageError(
+                "--pruning-mode pipelined starts from a trained model: name its checkpoint with "
+                "--finetune-from-model"
+            )
+        check_schedule(plan, layout, training_flag(self.args, "max_update"))
 
     def train(self, mode: bool = True) -> DspTransformerModel:
         super().train(mode)
@@ -249,6 +249,7 @@ class DspTransformerModel(TransformerModel):
 
     def load_state_dict(self, state_dict: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         result = super().load_state_dict(state_dict, *args, **kwargs)
+        self._has_loaded = True
         self.head_gates.after_load()
         self._open_heads()
         return result
@@ -268,6 +269,10 @@ class DspTransformerModel(TransformerModel):
                 )
             return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
+        _add_budgets(state_dict)
+        if training_flag(self.args, "finetune_from_model") and _is_dense(state_dict):
+            for key in own:
+                state_dict.pop(key, None)
         missing = [key for key in own if key not in state_dict]
         if len(missing) == len(own):
             if self._differs_in_heads(state_dict):
@@ -281,7 +286,8 @@ class DspTransformerModel(TransformerModel):
                     "from it with --finetune-from-model, or give its own --arch"
                 )
             logger.info(
-                "dense checkpoint: importance starts at zero for %s", self.head_gates.layout
+                "dense checkpoint: all its weights are taken, and importance is added for %s",
+                self.head_gates.layout,
             )
             state_dict.update(own)
         elif missing:
@@ -298,7 +304,8 @@ class DspTransformerModel(TransformerModel):
         own = self.state_dict()
         return any(n in state_dict and state_dict[n].shape != own[n].shape for n in names)
 
-    def _scale_heads(self, gates: Tensor) -> None:
+    def scale_heads(self, gates: Tensor) -> None:
+        """Runs all heads, each scaled by its gate (``[N]``), until told otherwise."""
         for site, gate in self.head_gates.layout.split(gates).items():
             self._attentions[site].use_gate(gate)
 
@@ -306,6 +313,34 @@ class DspTransformerModel(TransformerModel):
         kept = self.head_gates.layout.kept(self.head_gates.open_mask())
         for site, heads in kept.items():
             self._attentions[site].use_heads(heads)
+
+
+def _is_dense(state_dict: dict[str, Tensor]) -> bool:
+    """Whether this is a gated model that was trained with all its heads."""
+    budgets = state_dict.get("head_gates.budgets")
+    return budgets is not None and bool(budgets[-1]) and int(budgets.sum()) == 1
+
+
+def _add_budgets(state_dict: dict[str, Tensor]) -> None:
+    """Completes checkpoints from before a model could have several budgets."""
+    mask = state_dict.get("head_gates.mask")
+    if mask is not None and "head_gates.budgets" not in state_dict:
+        budgets = torch.zeros(mask.numel() + 1)
+        budgets[int(mask.sum())] = 1.0
+        state_dict["head_gates.budgets"] = budgets
+
+
+@contextmanager
+def _without_gradients(*modules: nn.Module) -> Iterator[None]:
+    """Inside, the parameters are constants; to the optimizer they stay parameters."""
+    held = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def find_attentions(

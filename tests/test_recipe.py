@@ -10,7 +10,6 @@ import torch
 import yaml
 
 from dsp_fairseq import run as run_module
-from dsp_fairseq.config import PruningConfig
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.recipe import (
     arguments_of,
@@ -169,8 +168,6 @@ def test_wrong_flags_are_found_without_training(recipe, flags, message):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses(path, capsys, monkeypatch):
     """The dry run of every corpus: fairseq's own parser takes the flags, and no data is needed."""
-    if "pipelined" in path.stem and not hasattr(PruningConfig(), "pruning_mode"):
-        pytest.skip("--pruning-mode is not there")
     budget = [] if "dense" in path.stem else ["--num-of-heads", "12"]
     monkeypatch.chdir(ROOT)
     run_module.main([str(path), *budget, "--dry-run"])

@@ -1,33 +1,64 @@
 """The mathematics of drawing K of N heads. Imports torch only.
 
-An estimator maps importance (log-weights ``[N]``) and a budget K to gates ``[N]`` and says how
-gradient flows back. To add one: write a file here with a function and a module twin whose
-``forward(importance, k, temperature, noise)`` returns the gates, and name it in
-:data:`ESTIMATORS`; ``--gate-estimator`` offers whatever stands there.
+To add an estimator: write a file here with a function and a module twin, a subclass of
+:class:`Estimator`, and name it in :data:`ESTIMATORS`; ``--gate-estimator`` offers whatever stands
+there.
 """
 
 from .budgeted_sigmoid import BudgetedSigmoid, budgeted_sigmoid
+from .estimator import Estimator
+from .exact_subset import ExactSubset, sample_subset, subset_marginals
 from .gumbel import GumbelTopK, relaxed_top_k
-from .noise import gumbel_noise
-from .schedule import log_linear
+from .hard_concrete import (
+    HardConcrete,
+    closed_probability,
+    doubling_weight,
+    hard_concrete,
+    open_probability,
+)
+from .noise import choose, gumbel_noise, logistic_from_gumbel, uniform_from_gumbel
+from .pass_gates import PassGates, concentration_penalty, sparsity_penalty
+from .random_subset import RandomSubset
+from .schedule import linear, log_linear
 from .straight_through import StraightThroughTopK, straight_through_top_k
 from .topk import top_k_mask
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, type[Estimator]] = {
     "gumbel": GumbelTopK,
     "ste": StraightThroughTopK,
     "sigmoid": BudgetedSigmoid,
+    "simple": ExactSubset,
+    "hard-concrete": HardConcrete,
+    "pass": PassGates,
+    "random": RandomSubset,
 }
 
 __all__ = [
     "ESTIMATORS",
     "BudgetedSigmoid",
+    "Estimator",
+    "ExactSubset",
     "GumbelTopK",
+    "HardConcrete",
+    "PassGates",
+    "RandomSubset",
     "StraightThroughTopK",
     "budgeted_sigmoid",
+    "choose",
+    "closed_probability",
+    "concentration_penalty",
+    "doubling_weight",
     "gumbel_noise",
+    "hard_concrete",
+    "linear",
     "log_linear",
+    "logistic_from_gumbel",
+    "open_probability",
     "relaxed_top_k",
+    "sample_subset",
+    "sparsity_penalty",
     "straight_through_top_k",
+    "subset_marginals",
     "top_k_mask",
+    "uniform_from_gumbel",
 ]

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .budget import constant_gates
+from .estimator import Estimator
 
 _STEPS = 100
 _SATURATED = 40.0
@@ -89,20 +90,15 @@ def budgeted_sigmoid(logits: Tensor, k: int, temperature: float) -> Tensor:
     return _BudgetedSigmoid.apply(logits, k, temperature) if constant is None else constant
 
 
-class BudgetedSigmoid(nn.Module):
+class BudgetedSigmoid(Estimator):
     """Module twin of :func:`budgeted_sigmoid`, over importance perturbed by Gumbel noise.
 
     With Gumbel noise the largest K perturbed logits are the same sample without replacement that
     the relaxed Gumbel top-K relaxes; only the relaxation differs.
     """
 
-    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
-        """Gates ``[N]`` in float64.
+    noise_scales = (1.0, 1.0)
 
-        Args:
-            importance: log-weights ``[N]``.
-            k: budget, ``0..N``.
-            temperature: t > 0.
-            noise: standard Gumbel noise ``[N]``, float64.
-        """
+    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
+        """Gates ``[N]`` in float64, each in [0, 1]; they sum to K."""
         return budgeted_sigmoid(importance.to(torch.float64) + noise, k, temperature)

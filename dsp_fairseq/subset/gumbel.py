@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .budget import constant_gates
+from .estimator import Estimator
 
 GRADIENT_BOUND = 1e6
 """Saturation of the gradient, in multiples of the largest incoming gradient."""
@@ -100,20 +101,15 @@ def relaxed_top_k(logits: Tensor, k: int, temperature: float) -> Tensor:
     return _SuccessiveSoftmax.apply(logits, k, temperature) if constant is None else constant
 
 
-class GumbelTopK(nn.Module):
+class GumbelTopK(Estimator):
     """Module twin of :func:`relaxed_top_k`: perturbs importance with Gumbel noise, then relaxes.
 
     The noise makes the draw a relaxed sample without replacement of K heads with probability
     proportional to ``exp(importance)`` (Li et al. 2021, eq. 5-8).
     """
 
-    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
-        """Gates ``[N]`` in float64.
+    noise_scales = (1.0, 1.0)
 
-        Args:
-            importance: log-weights ``[N]``.
-            k: budget, ``0..N``.
-            temperature: t > 0.
-            noise: standard Gumbel noise ``[N]``, float64.
-        """
+    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
+        """Gates ``[N]`` in float64; they sum to K."""
         return relaxed_top_k(importance.to(torch.float64) + noise, k, temperature)

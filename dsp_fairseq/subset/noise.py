@@ -25,3 +25,19 @@ def gumbel_noise(n: int, seed: int, update: int) -> Tensor:
     uniform = torch.rand(n, generator=generator, dtype=torch.float64)
     tiny = torch.finfo(torch.float64).tiny
     return -torch.log(-torch.log(uniform.clamp_min(tiny)))
+
+
+def uniform_from_gumbel(noise: Tensor) -> Tensor:
+    """The uniform numbers of (0, 1) that standard Gumbel noise was made of."""
+    return torch.exp(-torch.exp(-noise))
+
+
+def logistic_from_gumbel(noise: Tensor) -> Tensor:
+    """Standard logistic noise of the same uniform numbers: ``log u - log(1 - u)``."""
+    minus_log_u = torch.exp(-noise)
+    return -minus_log_u - torch.log(-torch.expm1(-minus_log_u))
+
+
+def choose(count: int, seed: int, update: int) -> int:
+    """One of ``0..count-1``, uniformly, as a function of (seed, update) alone."""
+    return _mix(~seed, update) % count

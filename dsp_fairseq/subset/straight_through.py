@@ -6,9 +6,10 @@ Source: Li, Cotterell and Sachan (TACL 2021), the STE variant; Bengio, Léonard 
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .budget import constant_gates
+from .estimator import Estimator
 from .topk import top_k_mask
 
 
@@ -35,7 +36,7 @@ def straight_through_top_k(logits: Tensor, k: int) -> Tensor:
     return top_k_mask(logits, k).to(logits.dtype) + (logits - logits.detach())
 
 
-class StraightThroughTopK(nn.Module):
+class StraightThroughTopK(Estimator):
     """Module twin of :func:`straight_through_top_k`; temperature and noise play no part."""
 
     def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:

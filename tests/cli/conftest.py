@@ -102,6 +102,9 @@ def run(monkeypatch) -> Callable[..., Outcome]:
         # What one command remembers, and the next in a process of its own would not.
         vars(checkpoint_utils.save_checkpoint).pop("best", None)
         progress_bar._tensorboard_writers.clear()
+        if command == "validate":
+            # It would take away every second handler, which may be the one that listens here.
+            monkeypatch.setattr("fairseq_cli.validate.reset_logging", lambda: None)
         root = logging.getLogger()
         root.addHandler(handler)
         try:

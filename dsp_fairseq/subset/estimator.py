@@ -1,0 +1,56 @@
+"""What an estimator is: a way of drawing gates from importance, and of passing gradient back."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+class Estimator(nn.Module):
+    """Maps importance (log-weights ``[N]``) and a budget K to gates ``[N]``.
+
+    An estimator has no state: everything it draws comes from the noise it is given.
+
+    Class attributes:
+        temperatures: default temperatures of the first update and of the end of the cooldown.
+        noise_scales: the same for the scale of its noise; None where the noise cannot be scaled,
+            since the distribution that is sampled is defined by it.
+        exact: whether the gates always sum to K. Where they do not, a penalty drives their number
+            towards K, and the freeze is what makes it exact.
+        learns: whether importance is trained.
+    """
+
+    temperatures: ClassVar[tuple[float, float]] = (0.1, 1e-8)
+    noise_scales: ClassVar[tuple[float, float] | None] = None
+    exact: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
+
+    def __init__(self, **_: Any) -> None:
+        """Takes the options of all estimators; each picks its own."""
+        super().__init__()
+
+    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
+        """Gates ``[N]``.
+
+        Args:
+            importance: log-weights ``[N]``.
+            k: budget, ``0..N``.
+            temperature: t > 0.
+            noise: standard Gumbel noise ``[N]``, float64 (or what it was scaled to).
+        """
+        raise NotImplementedError
+
+    def penalty(self, importance: Tensor, k: int, progress: float) -> Tensor | None:
+        """What is added to the loss per token; None where the budget is exact.
+
+        Args:
+            importance: log-weights ``[N]``.
+            k: budget.
+            progress: share of the updates before the freeze that are done, ``0..1``.
+        """
+        return None
+
+    def initial_importance(self, noise: Tensor) -> Tensor:
+        """Importance ``[N]`` of the first update, from Gumbel noise ``[N]`` of the gate seed."""
+        return noise.new_zeros(noise.numel())
