@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 import yaml
 
 from dsp_fairseq import run as run_module
+from dsp_fairseq import sweep
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.recipe import (
     arguments_of,
@@ -253,3 +256,25 @@ def test_values_come_from_the_logs(tmp_path):
     assert generation_speed(tmp_path, "test") == (5.2, 2505.96)
     assert updates_done(tmp_path / "none") is None
     assert not (tmp_path / RESULT_FILE).exists()
+
+
+def test_commands_of_the_documentation_parse(capsys, monkeypatch):
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("    dsp-")]
+    assert len(commands) >= 9
+    monkeypatch.chdir(ROOT)
+    for name, path, *flags in commands:
+        if path.startswith("runs/"):
+            continue  # the record of a run, which another test repeats
+        main = {"dsp-run": run_module.main, "dsp-sweep": sweep.main}[name]
+        main([path, *flags, "--dry-run"])
+        assert "fairseq-train data/" in capsys.readouterr().out
+
+
+def test_the_grid_of_the_documentation_is_one(tmp_path, monkeypatch):
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    block = text.partition("A grid file:\n\n")[2].partition("\n\n`dense`")[0]
+    (tmp_path / "grid.yaml").write_text(textwrap.dedent(block))
+    monkeypatch.chdir(ROOT)
+    jobs = sweep.jobs_of(sweep.load_grid(tmp_path / "grid.yaml"))
+    assert len(jobs) == 1 + 3 * 4 * 3 + 3
