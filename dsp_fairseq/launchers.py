@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
+import torch
+
 from .errors import UsageError
-from .run import Run, execute
+from .run import Run, execute, interrupt
 
 
 class Handle(Protocol):
@@ -49,14 +55,26 @@ def attempt(run: Run) -> str | None:
 
 
 class LocalLauncher:
-    """Threads, each of which waits for the processes of one run."""
+    """Threads, each of which waits for the processes of one run; runs take the GPUs in turn."""
 
     def __init__(self, folder: Path, limit: int, parameters: Mapping[str, Any]) -> None:
         self.limit = limit
         self._threads = ThreadPoolExecutor(limit)
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(limit):
+            self._slots.put(slot)
 
     def submit(self, run: Run) -> Handle:
-        return _Local(self._threads.submit(attempt, run))
+        return _Local(self._threads.submit(self._attempt, run))
+
+    def _attempt(self, run: Run) -> str | None:
+        slot, gpus = self._slots.get(), torch.cuda.device_count()
+        if gpus > 1 and run.recipe.processes == 1:
+            run = replace(run, gpu=slot % gpus)
+        try:
+            return attempt(run)
+        finally:
+            self._slots.put(slot)
 
     def cancel(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -71,6 +89,21 @@ class _Local:
 
     def error(self) -> str | None:
         return self._future.result()
+
+
+class Submission:
+    """What a job does, in the form that submitit submits again where its time runs out."""
+
+    def __call__(self, run: Run) -> str | None:
+        # submitit ignores terminations, and the training would live on.
+        signal.signal(signal.SIGTERM, interrupt)
+        return attempt(run)
+
+    def checkpoint(self, run: Run) -> Any:
+        """submitit's hook before a job is ended: the new one goes on from the last checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, run)
 
 
 class SubmititLauncher:
@@ -91,16 +124,21 @@ class SubmititLauncher:
             self._executor.update_parameters(**parameters)
         except Exception as error:  # whatever a cluster's plug-in finds amiss
             raise UsageError(f"submitit refuses: {_one_line(error)}") from None
+        self._is_local = self._executor.cluster == "local"
         self._jobs: list[Any] = []
 
     def submit(self, run: Run) -> Handle:
-        job = self._executor.submit(attempt, run)
+        job = self._executor.submit(Submission(), run)
         self._jobs.append(job)
         return _Submitted(job)
 
     def cancel(self) -> None:
         for job in self._jobs:
-            if not job.done():
+            if job.done():
+                continue
+            if self._is_local:  # its cancel() sends SIGINT, which background processes ignore
+                os.kill(int(job.job_id), signal.SIGTERM)
+            else:
                 job.cancel(check=False)
 
 

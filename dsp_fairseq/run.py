@@ -58,6 +58,7 @@ class Run:
         recipe: with all flags settled.
         folder: where all its files go.
         threads: CPU threads of each process.
+        gpu: the number of the only GPU to use, of those that are visible (default: all).
         data_sha256: what the data's hash has to be, if that is known already.
         start_sha256: the same of the checkpoint that it starts from.
     """
@@ -65,6 +66,7 @@ class Run:
     recipe: Recipe
     folder: Path
     threads: int = 1
+    gpu: int | None = None
     data_sha256: str | None = None
     start_sha256: str | None = None
 
@@ -114,8 +116,8 @@ def read_run(path: Path) -> Run:
         parse_recipe(content["recipe"], path),
         path.parent,
         int(content.get("threads", 1)),
-        content.get("data_sha256"),
-        content.get("start_sha256"),
+        data_sha256=content.get("data_sha256"),
+        start_sha256=content.get("start_sha256"),
     )
 
 
@@ -314,8 +316,14 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def _environment(run: Run) -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(run.threads), "PYTHONWARNINGS": "ignore"}
+def environment_of(run: Run) -> dict[str, str]:
+    """The variables that its processes get."""
+    variables = {"OMP_NUM_THREADS": str(run.threads), "PYTHONWARNINGS": "ignore"}
+    if run.gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        number = visible[run.gpu] if visible != [""] else str(run.gpu)
+        variables["CUDA_VISIBLE_DEVICES"] = number
+    return variables
 
 
 def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) -> None:
@@ -324,7 +332,7 @@ def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) 
     Raises:
         UsageError: it failed; its last words, and where the others are.
     """
-    status = run_logged(command, output, log, _environment(run), lock)
+    status = run_logged(command, output, log, environment_of(run), lock)
     if status != 0:
         raise UsageError(
             f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); log: {log}"
@@ -342,7 +350,7 @@ def _train(run: Run, lock: int) -> None:
     if run.recipe.score is not None and not (run.folder / "scored.pt").exists():
         _step(run, score_heads_command(run.recipe, run.folder), log, log, lock)
     if train_flags(run.recipe, run.folder).get("max-update") == "0":
-        shutil.copyfile(run.folder / "scored.pt", run.folder / BEST)
+        _copy_whole(run.folder / "scored.pt", run.folder / BEST)
         return
     if not has_trained(run):
         _step(run, train_command(run.recipe, run.folder, _on_cpu(run)), log, log, lock)
@@ -371,12 +379,16 @@ def mend_checkpoints(folder: Path) -> None:
     broken = [path for path in files if path not in whole]
     if any(path.name == LAST for path in broken) and whole:
         newest = max(whole, key=lambda path: path.stat().st_mtime_ns)
-        part = folder / f".{LAST}.part"
-        shutil.copyfile(newest, part)
-        os.replace(part, folder / LAST)
+        _copy_whole(newest, folder / LAST)
         broken = [path for path in broken if path.name != LAST]
     for path in broken:
         path.unlink()
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, part)
+    os.replace(part, target)
 
 
 def _evaluate(run: Run, target: Target, lock: int) -> None:

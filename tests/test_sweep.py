@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dsp_fairseq import sweep
+from dsp_fairseq import launchers, sweep
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.launchers import SubmititLauncher
 from dsp_fairseq.processes import locked
-from dsp_fairseq.run import commands_of, is_done
+from dsp_fairseq.run import commands_of, environment_of, is_done
 from dsp_fairseq.sweep import Progress, collect, jobs_of, load_grid, read_lines, run_jobs
 
 ROOT = Path(__file__).parents[1]
@@ -251,6 +252,23 @@ def test_children_die_with_their_parent_and_release_the_folder(tmp_path):
         time.sleep(0.05)
     else:
         pytest.fail("the child outlived its parent")
+
+
+def test_local_runs_take_the_gpus_in_turn(grid, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    both = threading.Barrier(2, timeout=10)
+    seen = []
+
+    def pretend(run):
+        both.wait()  # so that two runs go on at the same time
+        seen.append(environment_of(run)["CUDA_VISIBLE_DEVICES"])
+
+    monkeypatch.setattr(launchers, "attempt", pretend)
+    launcher = launchers.LocalLauncher(Path(), 2, {})
+    handles = [launcher.submit(job.run) for job in jobs_of(grid())[:4]]
+    assert [handle.error() for handle in handles] == [None] * 4
+    assert sorted(seen) == ["4", "4", "7", "7"]
 
 
 def test_submitit_refuses_unknown_parameters(tmp_path):

@@ -220,3 +220,50 @@ def test_two_processes_train_one_model(recipe, tmp_path):
     )
     assert "training on 2 devices" in (tmp_path / "two/train.log").read_text()
     assert json.loads((tmp_path / "two/result.json").read_text())["budget"] == 6
+
+
+@pytest.mark.slow
+def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys):
+    """Dense, then pipelined for all budgets at once, and heads that are scored and fine-tuned."""
+    tool = tmp_path / "bin/dsp-score-heads"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.score_heads "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pipelined = tmp_path / "pipelined.yaml"
+    flags = {"pruning-mode": "pipelined", "freeze-heads-after": 6, "finetune-updates": 4}
+    content = {"extends": str(recipe), "name": "pipelined", "start": "set-by-the-grid"}
+    pipelined.write_text(yaml.safe_dump({**content, "train": {**flags, "max-update": None}}))
+    dense = {"recipe": str(recipe), "folder": str(tmp_path / "dense")}
+    grid = _grid(
+        tmp_path,
+        pipelined,
+        methods={"many": {"budgets": "all"}, "michel": {"score": {"method": "michel"}}},
+        dense={**dense, "train": {"num-of-heads": 24}},
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(grid)])
+    signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 0, capsys.readouterr()
+    lines = {line["id"]: line for line in _table(tmp_path)}
+    assert list(lines) == ["dense", "many-k6-s1", "many-k12-s1", "michel-k6-s1", "michel-k12-s1"]
+    assert lines["dense"]["folder"] == "../dense"
+    assert {line["recipe"] for line in lines.values()} == {"pipelined"}
+    for name, line in lines.items():
+        kept = [head for layers in line["kept"].values() for heads in layers for head in heads]
+        assert (
+            len(kept) == line["budget"] == (24 if name == "dense" else int(name.split("-")[1][1:]))
+        )
+        assert (tmp_path / "runs" / line["folder"] / "test.out").exists()
+        assert (tmp_path / "runs" / line["folder"] / "train.log").exists()
+    small, large = lines["many-k6-s1"]["kept"], lines["many-k12-s1"]["kept"]
+    for kind, layers in small.items():
+        for few, more in zip(layers, large[kind], strict=True):
+            assert set(few) <= set(more)
+    for name in ("many-s1", "michel-k6-s1"):
+        record = yaml.safe_load((tmp_path / "runs" / name / "run.yaml").read_text())
+        assert record["start_sha256"] is not None
+    log = (tmp_path / "runs/michel-k6-s1/train.log").read_text()
+    assert "scored.pt" in log
