@@ -130,7 +130,7 @@ def default_folder(recipe: Recipe) -> Path:
 
 
 def check_run(run: Run, start_is_coming: bool = False) -> None:
-    """Checks all that can be known before training.
+    """Checks all that can be known before training, on whatever machine.
 
     Args:
         run: what is to be run.
@@ -141,7 +141,6 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
             of another run.
     """
     check_flags(run.recipe, run.folder)
-    check_machine(run)
     check_data(run)
     if not start_is_coming:
         check_start(run)
@@ -288,6 +287,7 @@ def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
     with locked(run.folder, wait) as lock:
         check_folder(run)
         if not is_done(run):
+            check_machine(run)
             if not (run.folder / RUN_FILE).exists():
                 text = yaml.safe_dump(describe(run), sort_keys=False, width=100)
                 write_whole(run.folder / RUN_FILE, text)

@@ -349,7 +349,9 @@ class Display:
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
-            self.live = rich.live.Live(console=self.console, auto_refresh=False)
+            self.live = rich.live.Live(
+                console=self.console, auto_refresh=False, transient=True
+            )
             self.live.__enter__()
         return self
 
@@ -365,7 +367,9 @@ class Display:
             self.results = {line["id"]: line for line in lines}
             self.done = done
         if self.live is not None:
-            self.live.update(render_table(self.jobs, self.results), refresh=True)
+            table = render_table(self._visible(), self.results)
+            table.caption = f"{done} of {len(self.jobs)} runs are done"
+            self.live.update(table, refresh=True)
             return
         for progress in self.jobs:
             state = progress.stage.split(" ")[0]
@@ -373,10 +377,16 @@ class Display:
                 self.said[progress.job.id] = state
                 print(f"{progress.job.id}: {state}", flush=True)
 
+    def _visible(self) -> Sequence[Progress]:
+        """All jobs, or if the terminal is too small for them those that are going on."""
+        if sum(len(item.job.results) for item in self.jobs) + 6 <= self.console.height:
+            return self.jobs
+        return [item for item in self.jobs if item.stage not in ("done", "waiting")]
+
     def finish(self) -> None:
-        """Prints the whole table where it was not shown live."""
-        if self.live is None:
-            rich.console.Console(width=100).print(render_table(self.jobs, self.results))
+        """Prints the whole table; live, some rows may not have been shown."""
+        console = self.console if self.console.is_terminal else rich.console.Console(width=100)
+        console.print(render_table(self.jobs, self.results))
 
 
 # ---- the command
@@ -441,7 +451,8 @@ The same command goes on after an interruption; what is done is not done again."
 def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Runs a checked grid; returns the exit status."""
     progress = [Progress(job) for job in jobs]
-    first = progress[0] if grid.dense is not None else None
+    starts_from_dense = grid.dense is not None and grid.recipe.start is not None
+    first = progress[0] if starts_from_dense else None
     signal.signal(signal.SIGTERM, interrupt)
     try:
         with Display(grid, progress) as display:
