@@ -54,6 +54,8 @@ setup(
             "dsp-heads=dsp_fairseq.headmap:main",
             "dsp-run=dsp_fairseq.run:main",
             "dsp-sweep=dsp_fairseq.sweep:main",
+            "dsp-average=dsp_fairseq.average:main",
+            "dsp-report=dsp_fairseq.report:main",
             "dsp-score-heads=dsp_fairseq.score_heads:main",
         ]
     },

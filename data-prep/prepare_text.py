@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
@@ -72,6 +72,35 @@ New text goes the same way with encode_text.py. The folder appears only when it 
 
 
 @dataclass(frozen=True)
+class TextSettings:
+    """What is done to the text; prep.json holds these fields, and `Cleaner` reads them there."""
+
+    source: str
+    target: str
+    subword: str
+    vocab_size: int
+    lowercase: bool
+    tokenized: bool
+    normalized: bool = True
+    escaped: bool = False
+    counts_merges: bool = False
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """The source and the target language."""
+        return self.source, self.target
+
+    def cleaners(self) -> dict[str, Cleaner]:
+        """Return the cleaner of each language, the source's first."""
+        sides = ("source", "target")
+        return {getattr(self, side): Cleaner.from_settings(asdict(self), side) for side in sides}
+
+    def record(self) -> dict[str, Any]:
+        """Return what prep.json says of them."""
+        return {"format_version": FORMAT_VERSION, **asdict(self)}
+
+
+@dataclass(frozen=True)
 class RawFile:
     """One raw text file that passed the checks."""
 
@@ -80,9 +109,9 @@ class RawFile:
     sha256: str
 
     def sentences(self) -> Iterator[str]:
-        """Yield the file's sentences."""
+        """Yield the file's sentences, empty ones too where the checks let them pass."""
         with open_raw(self.path) as stream:
-            yield from decode_lines(stream, self.path)
+            yield from decode_lines(stream, self.path, allow_empty=True)
 
 
 # By split, then by language.
@@ -124,11 +153,12 @@ def find_raw(prefix: str, language: str) -> Path:
     raise PrepError(f"found neither {plain} nor {plain}.gz; check the prefix and the languages")
 
 
-def check_raw(path: Path) -> RawFile:
+def check_raw(path: Path, *, allow_empty: bool = False) -> RawFile:
     """Read a raw file once, checking every line, counting and hashing."""
     with open_raw(path) as stream:
         reader = _HashingReader(stream)
-        lines = sum(1 for _ in tqdm(decode_lines(reader, path), path.name, disable=None))
+        sentences = decode_lines(reader, path, allow_empty=allow_empty)
+        lines = sum(1 for _ in tqdm(sentences, path.name, disable=None))
     if not lines:
         raise PrepError(f"{path} has no lines; give a file with text")
     return RawFile(path, lines, reader.hexdigest())
@@ -147,11 +177,12 @@ def check_corpus(
         for split, halves in paths.items()
     }
     for split, halves in corpus.items():
-        _check_counts(list(halves.values()), expected.get(split))
+        check_counts(list(halves.values()), expected.get(split))
     return corpus
 
 
-def _check_counts(halves: Sequence[RawFile], expected: int | None) -> None:
+def check_counts(halves: Sequence[RawFile], expected: int | None = None) -> None:
+    """Check that two halves have equally many lines, and as many as expected."""
     for half in halves:
         if expected is not None and half.lines != expected:
             raise PrepError(
@@ -166,28 +197,16 @@ def _check_counts(halves: Sequence[RawFile], expected: int | None) -> None:
         )
 
 
-def describe(args: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
-    """Return what decides the result: the settings and the inputs, flat."""
+def describe(corpus: Corpus) -> dict[str, Any]:
+    """Return what prep.json says of the raw text of every split, flat."""
     return {
-        "format_version": FORMAT_VERSION,
-        "source": args.source,
-        "target": args.target,
-        "subword": args.subword,
-        "vocab_size": args.vocab_size,
-        "lowercase": args.lowercase,
-        "tokenized": is_tokenized(args),
-        **{f"lines_{split}": halves[args.source].lines for split, halves in corpus.items()},
+        **{f"lines_{split}": next(iter(halves.values())).lines for split, halves in corpus.items()},
         **{
             f"sha256_{split}_{language}": half.sha256
             for split, halves in corpus.items()
             for language, half in sorted(halves.items())
         },
     }
-
-
-def is_tokenized(args: argparse.Namespace) -> bool:
-    """SentencePiece works on untokenised text; BPE tokenises unless told not to."""
-    return args.subword == "bpe" and not args.no_tokenize
 
 
 def library_versions() -> dict[str, str]:
@@ -216,37 +235,57 @@ def is_prepared(out: Path, wanted: dict[str, Any]) -> bool:
                 f"{out} exists but was made with another {key} "
                 f"({found.get(key)!r}, now {value!r}); remove it or give another --out"
             )
+    step(f"{out} is already prepared with these settings; nothing to do")
     return True
 
 
-def prepare(args: argparse.Namespace, corpus: Corpus, folder: Path) -> None:
-    """Fill `folder` with all of a data folder but its prep.json."""
-    work = folder / "work"
-    work.mkdir()
+def clean_corpus(text: TextSettings, corpus: Corpus, work: Path) -> None:
+    """Write every half of the corpus, cleaned, into `work`."""
     step("cleaning the text")
-    cleaners = {
-        language: Cleaner(language, tokenize=is_tokenized(args), lowercase=args.lowercase)
-        for language in (args.source, args.target)
-    }
+    cleaners = text.cleaners()
     for split, language, half in walk(corpus):
         cleaned = apply_step(half.sentences(), half.path, cleaners[language])
-        write_lines(work / f"{split}.clean.{language}", cleaned, half.lines)
+        write_lines(clean_path(work, split, language), cleaned, half.lines)
 
-    step(f"learning {args.vocab_size} {args.subword} symbols from both languages")
+
+def clean_path(work: Path, split: str, language: str) -> Path:
+    """Return where the cleaned text of one half lives while a folder is made."""
+    return work / f"{split}.clean.{language}"
+
+
+def build(text: TextSettings, corpus: Corpus, work: Path, folder: Path, workers: int) -> None:
+    """Fill `folder` with all of a data folder but its prep.json, from cleaned text in `work`."""
+    step(f"learning {text.vocab_size} {text.subword} symbols from both languages")
     # Sorted, so that both directions of a pair learn the same symbols.
-    training = [read_lines(work / f"train.clean.{language}") for language in sorted(cleaners)]
-    learn_subwords(args.subword, chain.from_iterable(training), args.vocab_size, folder)
+    training = [
+        read_lines(clean_path(work, "train", language)) for language in sorted(text.languages)
+    ]
+    learn_subwords(
+        text.subword,
+        chain.from_iterable(training),
+        text.vocab_size,
+        folder,
+        counts_merges=text.counts_merges,
+    )
 
     step("splitting the text into subwords")
-    encode = load_subwords(args.subword, folder)
+    encode = load_subwords(text.subword, folder)
     for split, language, half in walk(corpus):
-        cleaned = read_lines(work / f"{split}.clean.{language}")
+        cleaned = read_lines(clean_path(work, split, language))
         encoded = apply_step(cleaned, half.path, encode)
         write_lines(work / f"{split}.{language}", encoded, half.lines)
 
     step("binarising with fairseq-preprocess")
-    binarise(args, work, folder)
-    write_raw(args, corpus, folder / "raw")
+    binarise(text, work, folder, workers)
+    write_raw(text, corpus, folder / "raw")
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder inside `folder` that is gone in the end."""
+    work = folder / "work"
+    work.mkdir()
+    yield work
     shutil.rmtree(work)
 
 
@@ -271,22 +310,22 @@ def write_lines(path: Path, lines: Iterable[str], total: int) -> None:
             stream.write(f"{line}\n")
 
 
-def write_raw(args: argparse.Namespace, corpus: Corpus, folder: Path) -> None:
+def write_raw(text: TextSettings, corpus: Corpus, folder: Path) -> None:
     """Keep the untouched held-out sentences: scores are computed on text, not on tokens."""
     folder.mkdir()
     for split in SPLITS[1:]:
-        for side, language in (("src", args.source), ("tgt", args.target)):
+        for side, language in zip(("src", "tgt"), text.languages, strict=True):
             half = corpus[split][language]
             write_lines(folder / f"{split}.{side}", half.sentences(), half.lines)
 
 
-def binarise(args: argparse.Namespace, work: Path, folder: Path) -> None:
+def binarise(text: TextSettings, work: Path, folder: Path, workers: int) -> None:
     """Run fairseq-preprocess on the encoded files in `work`, keeping its log in `folder`."""
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
-    command += ["--source-lang", args.source, "--target-lang", args.target]
+    command += ["--source-lang", text.source, "--target-lang", text.target]
     for split in SPLITS:
         command += [f"--{split}pref", str(work / split)]
-    command += ["--destdir", str(folder), "--workers", str(args.workers)]
+    command += ["--destdir", str(folder), "--workers", str(workers)]
     run = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
@@ -297,8 +336,8 @@ def binarise(args: argparse.Namespace, work: Path, folder: Path) -> None:
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Write prep.json, the record of how the folder was made."""
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    """Write prep.json, the record of how the folder was made, versions of libraries included."""
+    text = json.dumps(settings | library_versions(), indent=2, ensure_ascii=False)
     (folder / SETTINGS_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -320,16 +359,25 @@ def line_counts(text: str) -> dict[str, int]:
     return counts
 
 
-def build_parser() -> CommandParser:
-    """Return the parser of the command line."""
-    parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
-    for split in SPLITS:
-        parser.add_argument(
-            f"--{split}", required=True, metavar="PREFIX", help=f"prefix of the {split} files"
-        )
+def add_common_options(parser: CommandParser) -> None:
+    """Add the options of every command that makes a data folder."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--source", type=language_code, default="de", help="default %(default)s")
-    parser.add_argument("--target", type=language_code, default="en", help="default %(default)s")
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="processes for fairseq-preprocess (default %(default)s)",
+    )
+    parser.add_argument(
+        "--if-missing",
+        action="store_true",
+        help="leave a folder alone that was made with these settings and inputs",
+    )
+
+
+def add_text_options(parser: CommandParser) -> None:
+    """Add the options that say what is done to the text."""
     parser.add_argument("--subword", choices=SUBWORD_KINDS, default="bpe", help="default bpe")
     parser.add_argument(
         "--vocab-size",
@@ -344,13 +392,32 @@ def build_parser() -> CommandParser:
         action="store_true",
         help="the words are separated already (sentencepiece never tokenises)",
     )
-    parser.add_argument(
-        "--workers",
-        type=positive_int,
-        default=1,
-        metavar="N",
-        help="processes for fairseq-preprocess (default %(default)s)",
-    )
+
+
+def check_direction(source: str, target: str) -> None:
+    """Refuse a language into itself."""
+    if source == target:
+        raise PrepError(f"--source and --target are both {source}; give two languages")
+
+
+def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSettings:
+    """Return the settings of `add_text_options` for this direction."""
+    check_direction(source, target)
+    # SentencePiece works on untokenised text.
+    tokenized = args.subword == "bpe" and not args.no_tokenize
+    return TextSettings(source, target, args.subword, args.vocab_size, args.lowercase, tokenized)
+
+
+def build_parser() -> CommandParser:
+    """Return the parser of the command line."""
+    parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
+    for split in SPLITS:
+        parser.add_argument(
+            f"--{split}", required=True, metavar="PREFIX", help=f"prefix of the {split} files"
+        )
+    parser.add_argument("--source", type=language_code, default="de", help="default %(default)s")
+    parser.add_argument("--target", type=language_code, default="en", help="default %(default)s")
+    add_text_options(parser)
     parser.add_argument(
         "--expect-lines",
         type=line_counts,
@@ -358,33 +425,27 @@ def build_parser() -> CommandParser:
         metavar="SPLIT=N,...",
         help="refuse splits that have other line counts",
     )
-    parser.add_argument(
-        "--if-missing",
-        action="store_true",
-        help="leave a folder alone that was made with these settings and inputs",
-    )
+    add_common_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.source == args.target:
-        parser.error(f"--source and --target are both {args.source}; give two languages")
+    args = build_parser().parse_args(argv)
+    text = text_settings(args, args.source, args.target)
     if not args.if_missing:
         require_new(args.out)
 
     step("checking the raw text")
     prefixes = {split: getattr(args, split) for split in SPLITS}
-    corpus = check_corpus(prefixes, (args.source, args.target), args.expect_lines)
-    settings = describe(args, corpus)
+    corpus = check_corpus(prefixes, text.languages, args.expect_lines)
+    settings = text.record() | describe(corpus)
     if args.if_missing and is_prepared(args.out, settings):
-        step(f"{args.out} is already prepared with these settings; nothing to do")
         return
-    with staged_folder(args.out) as folder:
-        prepare(args, corpus, folder)
-        write_settings(folder, settings | library_versions())
+    with staged_folder(args.out) as folder, work_folder(folder) as work:
+        clean_corpus(text, corpus, work)
+        build(text, corpus, work, folder, args.workers)
+        write_settings(folder, settings)
     step(f"wrote {args.out}")
 
 

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ SENTENCEPIECE_MODEL = "spm.model"
 SENTENCEPIECE_VOCABULARY = "spm.vocab"
 SUBWORD_KINDS = ("bpe", "sentencepiece")
 
+# Settings that came after the first folders were made, with what was done before them.
+LATER_SETTINGS = {"normalized": True, "escaped": False, "counts_merges": False}
+
 Transform = Callable[[str], str]
 
 # Everything some reader takes for a line end, besides the newline itself.
@@ -35,22 +38,46 @@ _OTHER_LINE_ENDS = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 class Cleaner:
     """Normalises the punctuation of one language's sentences, then tokenises and lowercases."""
 
-    def __init__(self, language: str, *, tokenize: bool, lowercase: bool) -> None:
-        self._normalizer = MosesPunctNormalizer(lang=language)
+    def __init__(
+        self,
+        language: str,
+        *,
+        tokenize: bool,
+        lowercase: bool,
+        normalize: bool = True,
+        escape: bool = False,
+    ) -> None:
+        self._normalizer = MosesPunctNormalizer(lang=language) if normalize else None
         self._tokenizer = MosesTokenizer(lang=language) if tokenize else None
         self._lowercase = lowercase
+        self._escape = escape
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], side: str) -> Cleaner:
+        """Return the cleaner that a prep.json's settings name for the source or target."""
+        return cls(
+            settings[side],
+            tokenize=settings["tokenized"],
+            lowercase=settings["lowercase"],
+            normalize=settings["normalized"],
+            escape=settings["escaped"],
+        )
 
     def __call__(self, sentence: str) -> str:
         """Return the cleaned sentence, its words separated by single spaces."""
-        text = self._normalizer.normalize(sentence)
+        text = sentence
+        if self._normalizer is not None:
+            text = self._normalizer.normalize(text)
         if self._tokenizer is not None:
-            # Unescaped: a detokeniser then sees the very characters of the text.
-            text = self._tokenizer.tokenize(text, escape=False, return_str=True)
+            # Unescaped by default: a detokeniser then sees the very characters of the text.
+            text = self._tokenizer.tokenize(text, escape=self._escape, return_str=True)
         # The tokeniser knows abbreviations by their case, so case goes last.
         return " ".join((text.lower() if self._lowercase else text).split())
 
 
-def decode_lines(lines: Iterable[bytes], name: object) -> Iterator[str]:
+def decode_lines(
+    lines: Iterable[bytes], name: object, *, allow_empty: bool = False
+) -> Iterator[str]:
     """Yield the sentences of a UTF-8 file, where nothing but a newline ends a line."""
     for number, raw in enumerate(lines, start=1):
         try:
@@ -60,7 +87,7 @@ def decode_lines(lines: Iterable[bytes], name: object) -> Iterator[str]:
                 f"{name}, line {number}: not valid UTF-8; convert the file to UTF-8"
             ) from error
         sentence = _OTHER_LINE_ENDS.sub(" ", line.removesuffix("\n").removesuffix("\r"))
-        if not sentence.strip():
+        if not allow_empty and not sentence.strip():
             raise PrepError(f"{name}, line {number}: empty; remove it (from both languages)")
         yield sentence
 
@@ -76,11 +103,23 @@ def apply_step(sentences: Iterable[str], name: object, transform: Transform) -> 
         yield result
 
 
-def learn_subwords(kind: str, sentences: Iterable[str], vocab_size: int, folder: Path) -> None:
-    """Learn a subword model of about `vocab_size` symbols and write it into `folder`."""
-    learn = _learn_bpe if kind == "bpe" else _learn_sentencepiece
+def learn_subwords(
+    kind: str,
+    sentences: Iterable[str],
+    vocab_size: int,
+    folder: Path,
+    *,
+    counts_merges: bool = False,
+) -> None:
+    """Learn a subword model of about `vocab_size` symbols and write it into `folder`.
+
+    With `counts_merges`, `vocab_size` counts the merges of BPE, and characters come on top.
+    """
     try:
-        learn(sentences, vocab_size, folder)
+        if kind == "bpe":
+            _learn_bpe(sentences, vocab_size, folder, total_symbols=not counts_merges)
+        else:
+            _learn_sentencepiece(sentences, vocab_size, folder)
     except (RuntimeError, ValueError) as error:
         raise PrepError(
             f"cannot learn {vocab_size} {kind} symbols from this training text ({error}); "
@@ -106,16 +145,14 @@ def read_settings(data_dir: Path) -> dict[str, Any]:
         raise PrepError(f"{path} is not valid JSON; prepare the data again") from error
     if not isinstance(settings, dict) or settings.get("format_version") != FORMAT_VERSION:
         raise PrepError(f"{path} is not of format version {FORMAT_VERSION}; prepare the data again")
-    return settings
+    return LATER_SETTINGS | settings
 
 
 def load_encoder(data_dir: Path, side: str = "source") -> Transform:
     """Return what turned the raw sentences of one side into the tokens of `data_dir`."""
     settings = read_settings(data_dir)
     try:
-        clean = Cleaner(
-            settings[side], tokenize=settings["tokenized"], lowercase=settings["lowercase"]
-        )
+        clean = Cleaner.from_settings(settings, side)
         split = load_subwords(settings["subword"], data_dir)
     except KeyError as error:
         path = data_dir / SETTINGS_FILE
@@ -123,11 +160,13 @@ def load_encoder(data_dir: Path, side: str = "source") -> Transform:
     return lambda sentence: split(clean(sentence))
 
 
-def _learn_bpe(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:
+def _learn_bpe(
+    sentences: Iterable[str], vocab_size: int, folder: Path, *, total_symbols: bool
+) -> None:
     from subword_nmt.learn_bpe import learn_bpe
 
     with (folder / BPE_CODES).open("w", encoding="utf-8", newline="\n") as codes, _chatter_off():
-        learn_bpe(sentences, codes, vocab_size, total_symbols=True)
+        learn_bpe(sentences, codes, vocab_size, total_symbols=total_symbols)
 
 
 def _load_bpe(folder: Path) -> Transform:

@@ -96,10 +96,15 @@ def architecture(args: Namespace) -> str | None:
 
 
 def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without weights and optimizer, whose config may be changed."""
+    """A copy without weights and optimizer, whose config may be changed.
+
+    What fairseq needs for loading stays: ``optimizer_history``, and the place in the data.
+    """
     copied = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
-    copied["cfg"] = copy.deepcopy(state["cfg"])
-    copied["args"] = None
+    # Older versions of fairseq wrote ``args`` instead.
+    if isinstance(state.get("cfg"), Mapping):
+        copied["cfg"] = copy.deepcopy(state["cfg"])
+        copied["args"] = None
     # fairseq reads the number of updates here; validation scores hold numpy types.
     copied["extra_state"] = {
         k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
@@ -121,8 +126,12 @@ def refuse_existing(output: Path) -> None:
 
 
 @contextmanager
-def in_place_of(output: Path) -> Iterator[Path]:
+def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
     """A temporary path beside ``output`` that takes its name at the end, or disappears.
+
+    Args:
+        output: the file or folder to write.
+        replace_folder: whether a folder of that name may make way.
 
     Raises:
         UsageError: there is no writing in that folder.
@@ -134,6 +143,8 @@ def in_place_of(output: Path) -> Iterator[Path]:
         raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
     try:
         yield folder / output.name
+        if replace_folder and output.is_dir():
+            os.replace(output, folder / "before")
         os.replace(folder / output.name, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -210,3 +210,104 @@ def test_layer_drop_leaves_the_layout_alone(build, batch):
     for _ in range(5):
         model(**batch)[0].sum().backward()
     assert model.eval().head_gates.open_mask().sum() == 6
+
+
+# ---- pipelined, several budgets, noise and penalties
+
+
+def test_pipelined_takes_weights_as_constants_until_the_freeze(build, batch):
+    model = build(6, pruning_mode="pipelined", freeze_heads_after=2)
+    model.load_state_dict(model.state_dict())
+    weight = model.decoder.layers[0].fc1.weight
+    for update in range(4):
+        model.train()
+        model.set_num_updates(update)
+        model.zero_grad()
+        model(**batch)[0].pow(2).sum().backward()
+        assert (model.head_gates.importance.grad is not None) == (update < 2)
+        assert (weight.grad is not None) == (update >= 2)
+        assert weight.requires_grad
+        assert model.head_gates.importance.optim_overrides["alone"] == (update < 2)
+
+
+def test_pipelined_needs_a_model_to_start_from(build, batch):
+    with pytest.raises(UsageError, match="name its checkpoint with --finetune-from-model"):
+        build(6, pruning_mode="pipelined").train()(**batch)
+
+
+def test_several_budgets_are_drawn_per_update_and_their_sets_are_nested(build, batch):
+    model = build("4,9,24", freeze_heads_after=10)
+    torch.nn.init.normal_(model.head_gates.importance)
+    model.train()
+    seen, masks = set(), {}
+    for update in range(40):
+        model.set_num_updates(update)
+        model(**batch)
+        budget = model.head_gates.update_budget
+        seen.add(budget)
+        assert model.head_gates.statistics()["gate_sum"] == pytest.approx(budget, abs=1e-4)
+        if update >= 10:
+            masks[budget] = model.head_gates.open_mask()
+            open_heads = sum(
+                a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
+            )
+            assert open_heads == budget
+    assert seen == {4, 9, 24}
+    assert (masks[4] <= masks[9]).all() and (masks[9] <= masks[24]).all()
+    assert torch.equal(model.eval().head_gates.open_mask(), masks[4])
+
+
+def test_a_frozen_order_serves_each_budget_that_was_trained(build, batch):
+    model = build("4,9", freeze_heads_after=0)
+    torch.nn.init.normal_(model.head_gates.importance)
+    model.train()(**batch)
+    for budget in (9, 4):
+        one = build(budget)
+        one.load_state_dict(model.state_dict())
+        assert one.head_gates.is_frozen
+        assert one.eval().head_gates.open_mask().sum() == budget
+    with pytest.raises(UsageError, match="frozen at 4 and 9 heads, but --num-of-heads is 5"):
+        build(5).load_state_dict(model.state_dict())
+
+
+def test_checkpoints_from_before_several_budgets_load(build, batch):
+    model = build(6, freeze_heads_after=0)
+    model.train()(**batch)
+    state = model.state_dict()
+    del state["head_gates.budgets"]
+    copy = build(6)
+    copy.load_state_dict(state)
+    assert torch.equal(copy.head_gates.budgets, model.head_gates.budgets)
+
+
+def test_noise_falls_to_its_final_scale(build):
+    model = build(6, initial_noise=2.0, final_noise=0.0, gate_estimator="sigmoid")
+    spread = []
+    for update in (0, 5, 10):
+        model.set_num_updates(update)
+        spread.append(float(model.head_gates._noise().std()))
+    assert spread[0] > spread[1] > spread[2] == 0
+
+
+def test_penalties_grow_until_the_freeze_and_end_there(build, batch):
+    model = build(6, gate_estimator="pass", freeze_heads_after=4, concentrator=0.1)
+    model.train()
+    weights = []
+    for update in range(5):
+        model.set_num_updates(update)
+        model(**batch)
+        penalty = model.head_gates.penalty()
+        weights.append(None if penalty is None else float(penalty))
+    assert weights[:4] == sorted(weights[:4])
+    assert weights[4] is None
+
+
+def test_the_control_keeps_a_random_set_from_the_start(build, batch):
+    kept = []
+    for seed in (1, 2):
+        model = build(6, gate_estimator="random", gate_seed=seed)
+        model.train()(**batch)
+        assert model.head_gates.is_frozen
+        kept.append(model.head_gates.mask.clone())
+        assert kept[-1].sum() == 6
+    assert not torch.equal(*kept)

@@ -117,3 +117,19 @@ def test_half_precision_clips_true_gradients_and_stops_at_the_freeze(build, batc
 def test_negative_rates_are_refused(build):
     with pytest.raises(UsageError, match="--pruning-lr"):
         _optimizer(build(6), pruning_lr=-1.0)
+
+
+def test_weights_do_not_move_while_importance_is_trained_alone(build, batch):
+    model = build(6, pruning_mode="pipelined", freeze_heads_after=5)
+    model.load_state_dict(model.state_dict())
+    optimizer = _optimizer(model)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    _backward(model, batch)
+    # As wrappers of several processes leave it.
+    for parameter in model.encoder.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert optimizer.clip_grad_norm(0.0) == 0
+    optimizer.step()
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"head_gates.importance"}
+    assert not optimizer.optimizer.state[model.encoder.layers[0].fc1.weight]

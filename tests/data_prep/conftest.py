@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +60,7 @@ def prepared_spm(pristine_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def without_fairseq(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skips the binarising, the one slow step."""
-    monkeypatch.setattr(prepare_text, "binarise", lambda args, work, folder: None)
+    monkeypatch.setattr(prepare_text, "binarise", lambda text, work, folder, workers: None)
 
 
 @pytest.fixture
@@ -80,3 +82,19 @@ def refusal(
         return error
 
     return run
+
+
+@pytest.fixture
+def run(data_prep, tmp_path):
+    """Runs a script with its own folder for temporary files, which has to be empty after."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def run_script(name: str, *args: object, **environment: str) -> subprocess.CompletedProcess:
+        command = ["bash", str(data_prep / name), *map(str, args)]
+        variables = os.environ | {"TMPDIR": str(scratch)} | environment
+        result = subprocess.run(command, capture_output=True, text=True, env=variables)
+        assert list(scratch.iterdir()) == []
+        return result
+
+    return run_script

@@ -1,4 +1,4 @@
-"""The two shell commands: what they hand on, and what they refuse."""
+"""The shell commands: what they hand on, and what they refuse."""
 
 from __future__ import annotations
 
@@ -6,29 +6,13 @@ import gzip
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from prep_helpers import assert_refused
 
 PREFIXES = ("train", "val", "test_2016_flickr")
 TOOLS = ("bash", "dirname", "mktemp", "rm", "cat")
-
-
-@pytest.fixture
-def run(data_prep, tmp_path):
-    """Runs a script with its own folder for temporary files, which has to be empty after."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-
-    def run_script(name: str, *args: object, **environment: str) -> subprocess.CompletedProcess:
-        command = ["bash", str(data_prep / name), *map(str, args)]
-        variables = os.environ | {"TMPDIR": str(scratch)} | environment
-        result = subprocess.run(command, capture_output=True, text=True, env=variables)
-        assert list(scratch.iterdir()) == []
-        return result
-
-    return run_script
 
 
 @pytest.fixture
@@ -43,12 +27,6 @@ def captions(tmp_path, pristine_corpus) -> Path:
     return folder
 
 
-def assert_refused(result: subprocess.CompletedProcess, fragment: str) -> None:
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert fragment in result.stderr
-
-
 def path_with(folder: Path, **stubs: str) -> str:
     """A PATH of a few tools and these stubs alone."""
     folder.mkdir()
@@ -60,7 +38,9 @@ def path_with(folder: Path, **stubs: str) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("name", ["prepare-multi30k.sh", "prepare-toy.sh"])
+@pytest.mark.parametrize(
+    "name", [f"prepare-{name}.sh" for name in ("multi30k", "toy", "iwslt14", "parallel")]
+)
 def test_help_teaches_with_an_example(run, name):
     result = run(name, "--help")
     assert result.returncode == 0

@@ -15,25 +15,9 @@ import prep_common
 import prepare_text
 import pytest
 import text_pipeline
-from fairseq.data import Dictionary, data_utils
-from prep_helpers import SIZES, prepare_argv
+from fairseq.data import Dictionary
+from prep_helpers import SIZES, binarised, lines, names, prepare_argv
 from sacremoses import MosesDetokenizer
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-
-
-def binarised(data: Path, split: str, language: str) -> list[str]:
-    settings = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-    dictionary = Dictionary.load(str(data / f"dict.{language}.txt"))
-    pair = f"{settings['source']}-{settings['target']}"
-    dataset = data_utils.load_indexed_dataset(str(data / f"{split}.{pair}.{language}"), dictionary)
-    return [dictionary.string(sentence) for sentence in dataset]
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_bpe_folder_is_complete(prepared_bpe, pristine_corpus):
@@ -54,6 +38,7 @@ def test_settings_record_how_the_data_was_made(prepared_bpe, pristine_corpus):
     settings = json.loads((prepared_bpe / "prep.json").read_text(encoding="utf-8"))
     expected = {"format_version": 1, "source": "de", "target": "en", "subword": "bpe"}
     expected |= {"vocab_size": 200, "lowercase": False, "tokenized": True}
+    expected |= text_pipeline.LATER_SETTINGS
     for split, size in SIZES.items():
         expected[f"lines_{split}"] = size
         for code in ("de", "en"):
@@ -311,6 +296,22 @@ def test_if_missing_keeps_what_is_the_same(corpus, tmp_path, capsys):
     prepare_text.main(argv)
     assert (tmp_path / "out" / "mark").exists()
     assert "already prepared" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_folders_from_before_later_settings_still_count(corpus, tmp_path):
+    argv = prepare_argv(corpus, tmp_path / "out", "--if-missing")
+    prepare_text.main(argv)
+    path = tmp_path / "out" / "prep.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    encode = text_pipeline.load_encoder(tmp_path / "out")
+    for key in text_pipeline.LATER_SETTINGS:
+        del settings[key]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    prepare_text.main(argv)
+    assert json.loads(path.read_text(encoding="utf-8")) == settings
+    sentence = "Ist's der “Hund” & die Katze?"
+    assert text_pipeline.load_encoder(tmp_path / "out")(sentence) == encode(sentence)
 
 
 @pytest.mark.usefixtures("without_fairseq")

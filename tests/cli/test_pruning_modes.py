@@ -1,0 +1,175 @@
+"""Pipelined pruning, rival estimators and several budgets, through the stock commands."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from dsp_fairseq.export import export_checkpoint
+from dsp_fairseq.subset import ESTIMATORS
+
+PIPELINED = ("--pruning-mode", "pipelined", "--finetune-updates", "4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("modes")
+
+
+def _state(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+@pytest.fixture
+def dense(train, folder):
+    """A stock transformer, trained for a few updates."""
+    path = folder / "dense/checkpoint_last.pt"
+    if not path.exists():
+        assert train(folder / "dense", "--max-update", "4", gated=False).status == 0
+    return path
+
+
+def _weights(state):
+    return {k: v for k, v in state.items() if not k.startswith("head_gates.")}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_ends_in_exactly_k_heads(train, generate, folder, dense, name):
+    run = folder / name
+    outcome = train(
+        *(run, *PIPELINED, "--finetune-from-model", dense, "--gate-estimator", name),
+        *("--max-update", "4" if name == "random" else "10"),
+    )
+    assert outcome.status == 0, outcome.message
+    assert "dense checkpoint: all its weights are taken, and importance is added" in outcome.log
+    state = _state(run / "checkpoint_last.pt")
+    assert state["head_gates.frozen"] == 1
+    assert state["head_gates.mask"].sum() == 6
+    exported = run / "pruned.pt"
+    export = export_checkpoint(run / "checkpoint_last.pt", exported, "pruned")
+    assert f"|method:{name}|frozen:yes|" in export.signature
+    masked, pruned = generate(run / "checkpoint_last.pt"), generate(exported)
+    assert masked.status == pruned.status == 0
+    assert masked.hypotheses == pruned.hypotheses
+
+
+def test_pipelined_holds_the_weights_until_the_freeze(train, folder, dense):
+    run = folder / "pipelined"
+    flags = (*PIPELINED, "--finetune-from-model", dense, "--save-interval-updates", "1")
+    assert train(run, *flags).status == 0
+    start = _weights(_state(dense))
+    before, after = (_state(next(run.glob(f"checkpoint_*_{n}.pt"))) for n in (6, 7))
+    for name, value in _weights(before).items():
+        assert torch.equal(value, start[name]), name
+    assert before["head_gates.importance"].abs().max() > 0
+    assert any(not torch.equal(v, start[k]) for k, v in _weights(after).items())
+    assert torch.equal(
+        after["head_gates.importance"],
+        _state(run / "checkpoint_last.pt")["head_gates.importance"],
+    )
+
+
+@pytest.mark.parametrize("updates", ["3", "7"])
+def test_pipelined_resumes_its_own_run_and_not_the_dense_one(train, folder, dense, updates):
+    flags = ("--pruning-mode", "pipelined", "--finetune-from-model", dense)
+    # A run that has ended is not started again: fairseq would add one update to it.
+    if not (folder / "whole").exists():
+        assert train(folder / "whole", *flags).status == 0
+    run = folder / f"interrupted-{updates}"
+    assert train(run, *flags, "--max-update", updates).status == 0
+    outcome = train(run, *flags)
+    assert "dense checkpoint" not in outcome.log
+    resumed, whole = (_state(f / "checkpoint_last.pt") for f in (run, folder / "whole"))
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_pipelined_from_a_gated_model_with_all_its_heads(train, folder):
+    dense = folder / "gated-dense"
+    assert train(dense, "--num-of-heads", "24", "--max-update", "3").status == 0
+    outcome = train(
+        *(folder / "from-gated", *PIPELINED),
+        *("--finetune-from-model", dense / "checkpoint_last.pt"),
+    )
+    assert outcome.status == 0
+    assert "dense checkpoint" in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--pruning-mode", "pipelined"), "name its checkpoint with --finetune-from-model"),
+        (("--finetune-updates", "3"), "--finetune-updates belongs to --pruning-mode pipelined"),
+        (("--l0-penalty", "0.1"), "--l0-penalty belongs to --gate-estimator hard-concrete"),
+        (("--gate-estimator", "ste", "--final-noise", "0"), "ste adds no noise to importance"),
+        (("--gate-estimator", "pass", "--num-of-heads", "4,6"), "takes one budget"),
+        (("--num-of-heads", "4,4"), "names a budget twice"),
+        (("--initial-noise", "-1"), "--initial-noise -1 must be a number from 0 on"),
+    ],
+)
+def test_flags_that_do_not_fit(train, tmp_path, flags, message):
+    outcome = train(tmp_path / "run", *flags)
+    assert outcome.status != 0
+    assert message in outcome.message
+    assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_training_must_end_where_the_fine_tuning_does(train, folder, dense, tmp_path):
+    outcome = train(
+        *(tmp_path / "run", *PIPELINED, "--finetune-from-model", dense, "--max-update", "12"),
+    )
+    assert "make 10 updates: give --max-update 10" in outcome.message
+
+
+@pytest.fixture
+def several(train, folder):
+    """One training for 6, 12 and all 24 heads."""
+    run = folder / "several"
+    if not (run / "checkpoint_last.pt").exists():
+        outcome = train(
+            *(run, "--num-of-heads", "6,12,24", "--gate-estimator", "sigmoid"),
+            *("--max-update", "16"),
+        )
+        assert outcome.status == 0
+        (run / "log.txt").write_text(outcome.log)
+    return run
+
+
+def test_several_budgets_take_turns_and_freeze_in_one_order(several):
+    log = (several / "log.txt").read_text()
+    assert "keeping 6 and 12 and 24 of 24 heads" in log
+    assert "froze 6 and 12 and 24 of 24 heads at update 6" in log
+    train_inner = re.findall(r"\bgate_sum=(\d+)", log)
+    assert {"6", "12", "24"} <= set(train_inner)
+    state = _state(several / "checkpoint_last.pt")
+    assert state["head_gates.mask"].sum() == 6
+    assert state["head_gates.budgets"].nonzero().flatten().tolist() == [6, 12, 24]
+
+
+@pytest.mark.parametrize("k", [6, 12, 24])
+def test_each_budget_generates_and_exports_alike(several, generate, k, tmp_path):
+    checkpoint = several / "checkpoint_last.pt"
+    export = export_checkpoint(checkpoint, tmp_path / "pruned.pt", "pruned", str(k))
+    assert export.head_map.budget == k
+    masked = generate(checkpoint, "--model-overrides", f"{{'num_of_heads': '{k}'}}")
+    pruned = generate(tmp_path / "pruned.pt")
+    assert masked.status == pruned.status == 0
+    assert masked.hypotheses == pruned.hypotheses
+
+
+def test_budgets_that_were_not_trained_are_refused(several, generate, tmp_path):
+    checkpoint = several / "checkpoint_last.pt"
+    outcome = generate(checkpoint, "--model-overrides", "{'num_of_heads': '7'}")
+    assert "is frozen at 6 and 12 and 24 heads, but --num-of-heads is 7" in outcome.message
+
+
+def test_resuming_several_budgets_is_the_same_run(train, several, folder):
+    run = folder / "several-resumed"
+    flags = ("--num-of-heads", "6,12,24", "--gate-estimator", "sigmoid")
+    for updates in ("4", "9", "16"):
+        assert train(run, *flags, "--max-update", updates).status == 0
+    whole, resumed = (_state(f / "checkpoint_last.pt") for f in (several, run))
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name

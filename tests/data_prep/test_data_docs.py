@@ -1,0 +1,86 @@
+"""Every command in docs/data.md is run, in its order, in a folder that holds the files it names."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+from iwslt14_miniature import TESTS, write_archive, write_miniature
+from prep_helpers import lines, names, settings_of
+
+DOCS = Path(__file__).parents[2] / "docs" / "data.md"
+COMMANDS = [
+    re.sub(r"^ {4}", "", block, flags=re.MULTILINE).strip()
+    for block in re.findall(r"(?:^ {4}.+\n)+", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+]
+MULTI30K_LINES = {"train": 29000, "val": 1014, "test_2016_flickr": 1000}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, pristine_corpus, data_prep) -> Path:
+    """A working folder as the reader of the docs has it, with toy sentences in all files."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "data-prep").symlink_to(data_prep)
+    for split in ("train", "valid", "test"):
+        for code in ("de", "en"):
+            shutil.copy(pristine_corpus / f"{split}.{code}", folder)
+    halves = [lines(pristine_corpus / f"train.{code}") for code in ("de", "en")]
+    for code, half in zip(("de", "en"), halves, strict=True):
+        shutil.copy(folder / f"train.{code}", folder / f"my.{code}")
+        for name, count in MULTI30K_LINES.items():
+            text = "".join(f"{line}\n" for line in islice(cycle(half), count))
+            (folder / f"{name}.{code}.gz").write_bytes(gzip.compress(text.encode()))
+    pairs = list(zip(*halves, strict=True))
+    write_miniature(folder / "iwslt14", pairs, [pairs[:3]] * len(TESTS))
+    write_archive(folder / "iwslt14", folder / "de-en.tgz")
+    return folder
+
+
+def run_as_written(command: str, place: Path) -> str:
+    """Run a command of the docs; downloads come from the folder, too."""
+    tools = Path(sys.executable).parent
+    variables = os.environ | {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "MULTI30K_URL": f"file://{place}",
+        "IWSLT14_URL": f"file://{place / 'de-en.tgz'}",
+    }
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=place, env=variables, capture_output=True, text=True
+    )
+    assert run.returncode == 0, f"{command}\n{run.stderr}"
+    return run.stdout
+
+
+@pytest.mark.slow
+def test_every_command_works_as_written(place):
+    outs = []
+    for command in COMMANDS:
+        printed = run_as_written(command, place)
+        if out := re.search(r"--out (\S+)", command):
+            outs.append(out[1])
+            assert f"wrote {out[1]}" in printed
+            assert settings_of(place / out[1])["lines_train"] > 0
+        else:
+            assert printed.replace("@@ ", "") == "Ein Hund läuft durch den Schnee .\n"
+    assert len(COMMANDS) == len(outs) + 1 == 8
+    assert {f"data/{name}" for name in names(place / "data")} == set(outs)
+
+
+def test_every_flag_named_is_one_that_a_script_has(data_prep):
+    """Flags in the docs are spelt as some --help has them; fairseq's own are few."""
+    known = {"--remove-bpe", "--help"}
+    for name in ("toy", "multi30k", "iwslt14", "parallel"):
+        command = ["bash", str(data_prep / f"prepare-{name}.sh"), "--help"]
+        known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
+    command = [sys.executable, str(data_prep / "prepare_text.py"), "--help"]
+    known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
+    named = set(re.findall(r"--[a-z-]+[a-z]", DOCS.read_text(encoding="utf-8")))
+    assert len(named) > 15
+    assert named <= known
