@@ -349,9 +349,7 @@ class Display:
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
-            self.live = rich.live.Live(
-                console=self.console, auto_refresh=False, transient=True
-            )
+            self.live = rich.live.Live(console=self.console, auto_refresh=False, transient=True)
             self.live.__enter__()
         return self
 
