@@ -24,6 +24,7 @@ setup(
         "torch>=2.6",
         "numpy",
         "pyyaml",
+        "rich",
         "sacrebleu>=2.3",
         "sacremoses",
         "sentencepiece",
@@ -33,6 +34,7 @@ setup(
     extras_require={
         "fairseq": ["fairseq-fixed==0.12.3.1"],
         "plot": ["matplotlib"],
+        "slurm": ["submitit"],
         "ctranslate2": ["ctranslate2>=4.8"],
         "dev": [
             "pytest>=8",
@@ -41,6 +43,7 @@ setup(
             "hypothesis",
             "matplotlib",
             "ctranslate2>=4.8",
+            "submitit",
             "tensorboardX",
         ],
     },
@@ -49,6 +52,8 @@ setup(
             "dsp-export=dsp_fairseq.export:main",
             "dsp-score=dsp_fairseq.score:main",
             "dsp-heads=dsp_fairseq.headmap:main",
+            "dsp-run=dsp_fairseq.run:main",
+            "dsp-sweep=dsp_fairseq.sweep:main",
             "dsp-average=dsp_fairseq.average:main",
             "dsp-report=dsp_fairseq.report:main",
             "dsp-score-heads=dsp_fairseq.score_heads:main",

@@ -148,10 +148,10 @@ def export_checkpoint(
             exported = make(state, head_map)
             exported["dsp_signature"] = signature
             torch.save(exported, temporary)
-            parameters = _parameters(exported["model"])
+            parameters = count_parameters(exported["model"])
     dense = {k: v for k, v in state["model"].items() if not k.startswith("head_gates.")}
     return Export(
-        head_map, signature, (_parameters(dense), parameters), (_bytes(dense), _size(output))
+        head_map, signature, (count_parameters(dense), parameters), (_bytes(dense), _size(output))
     )
 
 
@@ -250,7 +250,8 @@ def _tensors(weights: Mapping[str, Tensor]) -> Iterator[Tensor]:
         yield tensor
 
 
-def _parameters(weights: Mapping[str, Tensor]) -> int:
+def count_parameters(weights: Mapping[str, Tensor]) -> int:
+    """How many numbers a state dict holds, those of tied embeddings once."""
     return sum(tensor.numel() for tensor in _tensors(weights))
 
 

@@ -1,4 +1,4 @@
-"""``dsp-score``: BLEU of what fairseq-generate printed, detokenised and tokenised."""
+"""``dsp-score``: BLEU and chrF of what fairseq-generate printed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF
 from sacremoses import MosesDetokenizer
 
 from .errors import UsageError
@@ -22,9 +22,9 @@ _LINE = re.compile(r"^([HT])-(\d+)\t(.*)$")
 
 @dataclass(frozen=True)
 class Score:
-    """BLEU and the sacreBLEU signature that names every setting behind it."""
+    """A score from 0 to 100 and the sacreBLEU signature that names every setting behind it."""
 
-    bleu: float
+    score: float
     signature: str
 
 
@@ -65,19 +65,26 @@ def join_subwords(subword: str) -> Callable[[str], str]:
 def tokenised_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     """BLEU over the tokens as they stand, for comparison with papers that report it."""
     metric = BLEU(tokenize="none", force=True)
-    return _score(metric, hypotheses, references)
+    return _score("BLEU", metric, hypotheses, references)
 
 
 def detokenised_bleu(
     hypotheses: Sequence[str], references: Sequence[str], lowercase: bool
 ) -> Score:
     """sacreBLEU of plain text against the untouched references."""
-    return _score(BLEU(lowercase=lowercase), hypotheses, references)
+    return _score("BLEU", BLEU(lowercase=lowercase), hypotheses, references)
 
 
-def _score(metric: BLEU, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+def chrf(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool) -> Score:
+    """chrF2 of plain text against the untouched references."""
+    return _score("chrF2", CHRF(lowercase=lowercase), hypotheses, references)
+
+
+def _score(
+    name: str, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]
+) -> Score:
     result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(round(result.score, 2), f"BLEU|{metric.get_signature()}")
+    return Score(round(result.score, 2), f"{name}|{metric.get_signature()}")
 
 
 def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Score]:
@@ -89,7 +96,7 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         split: which references, ``test`` or ``valid``.
 
     Returns:
-        ``sacrebleu`` (detokenised) and ``tokenised_bleu``.
+        ``sacrebleu`` and ``chrf`` of plain text, and ``tokenised_bleu``.
 
     Raises:
         UsageError: unreadable files, or another number of sentences than the references have.
@@ -115,14 +122,16 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         detokenizer = MosesDetokenizer(lang=prep["target"])
         return [detokenizer.detokenize(line.split()) for line in lines]
 
-    same = detokenised_bleu(plain_text(references), plain_references, prep["lowercase"]).bleu
+    same = detokenised_bleu(plain_text(references), plain_references, prep["lowercase"]).score
     if same < SAME_REFERENCES:
         raise UsageError(
             f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
             f"was made from other data, or not into its target language {prep['target']}"
         )
+    translations = plain_text(hypotheses)
     return {
-        "sacrebleu": detokenised_bleu(plain_text(hypotheses), plain_references, prep["lowercase"]),
+        "sacrebleu": detokenised_bleu(translations, plain_references, prep["lowercase"]),
+        "chrf": chrf(translations, plain_references, prep["lowercase"]),
         "tokenised_bleu": tokenised_bleu(hypotheses, references),
     }
 
@@ -131,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-score``."""
     parser = argparse.ArgumentParser(
         prog="dsp-score",
-        description="BLEU of what fairseq-generate printed: detokenised sacreBLEU with its "
-        "signature, and BLEU over tokens beside it.",
+        description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
+        "signs them, and BLEU over tokens beside them.",
         epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
     )
     parser.add_argument("generated", type=Path, help="output of fairseq-generate")
@@ -145,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps({name: asdict(score) for name, score in scores.items()}))
         return
     for name, score in scores.items():
-        print(f"{name.replace('_', ' '):<15} {score.bleu:6.2f}   {score.signature}")
+        print(f"{name.replace('_', ' '):<15} {score.score:6.2f}   {score.signature}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def describe(run: Path, data: Path) -> list[str]:
         for kind in heads.layout.kinds()
     ]
     seconds = re.findall(r"done training in ([\d.]+) seconds", (run / "train.log").read_text())
-    bleu = score_file(run / "test.out", data)["sacrebleu"].bleu
+    bleu = score_file(run / "test.out", data)["sacrebleu"].score
     return [
         f"{heads.budget} of {heads.layout.num_heads}",
         *per_kind,

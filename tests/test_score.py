@@ -35,8 +35,8 @@ def files(tmp_path):
 
 def test_a_perfect_translation_scores_100_both_ways(files):
     scores = score_file(*files())
-    assert scores["sacrebleu"].bleu == 100.0
-    assert scores["tokenised_bleu"].bleu == 100.0
+    assert scores["sacrebleu"].score == 100.0
+    assert scores["tokenised_bleu"].score == 100.0
     assert "tok:13a" in scores["sacrebleu"].signature
     assert "tok:none" in scores["tokenised_bleu"].signature
 
@@ -49,7 +49,7 @@ def test_lower_case_is_scored_as_such_and_signed(files):
             lowercase=True,
         )
     )
-    assert scores["sacrebleu"].bleu == 100.0
+    assert scores["sacrebleu"].score == 100.0
     assert "case:lc" in scores["sacrebleu"].signature
 
 
@@ -97,4 +97,4 @@ def test_foreign_folders_and_missing_files_are_refused(files, tmp_path):
 def test_json(files, capsys):
     generated, data = files()
     score.main([str(generated), "--data", str(data), "--json"])
-    assert json.loads(capsys.readouterr().out)["sacrebleu"]["bleu"] == 100.0
+    assert json.loads(capsys.readouterr().out)["sacrebleu"]["score"] == 100.0

@@ -1,0 +1,269 @@
+"""dsp-run and dsp-sweep through real training: repeated, interrupted, killed, submitted."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dsp_fairseq import run as run_module
+from dsp_fairseq import sweep
+from dsp_fairseq.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
+TRAIN = {
+    "arch": "dsp_transformer_tiny",
+    "share-all-embeddings": True,
+    "criterion": "dsp_label_smoothed_cross_entropy",
+    "label-smoothing": 0.1,
+    "optimizer": "dsp_adam",
+    "lr": "3e-3",
+    "lr-scheduler": "inverse_sqrt",
+    "warmup-updates": 5,
+    "max-tokens": 1200,
+    "max-update": 12,
+    "cooldown-steps": 6,
+    **{
+        f"{side}-{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in zip(SHAPE, (2, 32, 32, 4), strict=True)
+    },
+    "num-workers": 0,
+    "no-epoch-checkpoints": True,
+    "log-interval": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(corpus, tmp_path_factory) -> Path:
+    """A model of 24 heads that trains in a second; only the test split is translated."""
+    content = {
+        "name": "tiny",
+        "data": str(corpus),
+        "prepare": "bash data-prep/prepare-toy.sh --out DATA",
+        "train": TRAIN,
+        "generate": {"beam": 2, "max-len-b": 20, "remove-bpe": True},
+        "evaluate": ["test"],
+    }
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def _grid(folder: Path, recipe: Path, **content) -> Path:
+    path = folder / "grid.yaml"
+    defaults = {
+        "recipe": str(recipe),
+        "folder": str(folder / "runs"),
+        "methods": {"gumbel": {"gate-estimator": "gumbel"}},
+        "budgets": [6, 12],
+        "seeds": [1],
+    }
+    path.write_text(yaml.safe_dump({**defaults, **content}))
+    return path
+
+
+def _start(grid: Path, *flags: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dsp_fairseq.sweep", str(grid), *flags]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _table(folder: Path) -> list[dict]:
+    """The lines without what depends on the speed of the machine."""
+    lines = [json.loads(line) for line in (folder / "runs/runs.jsonl").read_text().splitlines()]
+    for line in lines:
+        for name in ("train_seconds", "generate_seconds", "tokens_per_second"):
+            assert line.pop(name) >= 0
+    return lines
+
+
+def _wait_for(condition, process: subprocess.Popen | None) -> None:
+    for _ in range(1500):
+        if condition():
+            return
+        assert process is None or process.poll() is None, process.stdout.read()
+        time.sleep(0.04)
+    pytest.fail("it did not come to pass within a minute")
+
+
+def _count(log: Path, words: str) -> int:
+    return log.read_text().count(words) if log.exists() else 0
+
+
+def _free(folder: Path) -> bool:
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
+    recipe, corpus, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "first"
+    flags = ["--num-of-heads", "6", "--seed", "3", "--set", "gate-estimator=ste"]
+    run_module.main([str(recipe), *flags, "--save-dir", str(folder)])
+    assert "6 of 24 heads" in capsys.readouterr().out
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["budget"], result["num_heads"], result["seed"]) == (6, 24, 3)
+    assert result["method"] == "ste"
+    assert sum(len(heads) for layers in result["kept"].values() for heads in layers) == 6
+    assert result["parameters"] < result["parameters_dense"]
+    assert result["scores"]["test"]["chrf"]["signature"].startswith("chrF2|")
+    assert set(result["scores"]) == {"test"}
+    assert result["valid_loss"] > 0
+
+    record = yaml.safe_load((folder / "run.yaml").read_text())
+    assert set(record["versions"]) == {"python", "torch", "fairseq", "dsp_fairseq", "sacrebleu"}
+    assert record["seed"] == 3
+    assert len(record["commands"]) == 2
+    assert "--gate-estimator ste" in record["commands"][0]
+
+    # From the record alone, elsewhere: the same model.
+    again = tmp_path / "again"
+    run_module.main([str(folder / "run.yaml"), "--save-dir", str(again)])
+    repeated = json.loads((again / "result.json").read_text())
+    for name in ("scores", "kept", "valid_loss", "parameters"):
+        assert repeated[name] == result[name], name
+
+    # What is done is not done again, and nothing is overwritten.
+    monkeypatch.setattr(run_module, "run_logged", lambda *_: pytest.fail("it ran again"))
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run_module.main([str(recipe), *flags, "--save-dir", str(folder)])
+    run_module.main([str(folder / "run.yaml")])
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    with pytest.raises(UsageError, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
+        run_module.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
+
+    moved = record | {"data_sha256": "0" * 64}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
+    with pytest.raises(UsageError, match="is not what this run was made from"):
+        run_module.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_and_a_killed_sweep_give_the_same_table(recipe, tmp_path):
+    content = {
+        "train": {"max-update": 80, "save-interval-updates": 4, "keep-interval-updates": 1},
+        "budgets": [6],
+    }
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    reference = _start(_grid(whole, recipe, **content))
+    assert reference.wait() == 0, reference.stdout.read()
+
+    grid, run = _grid(cut, recipe, **content), cut / "runs/gumbel-k6-s1"
+    log = run / "train.log"
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        process = _start(grid)
+        goal = _count(log, "Saved checkpoint") + 1
+        _wait_for(lambda goal=goal: _count(log, "Saved checkpoint") >= goal, process)
+        process.send_signal(how)
+        process.wait()
+        _wait_for(lambda: _free(run), None)
+        assert not (run / "result.json").exists()
+        if how == signal.SIGTERM:
+            assert process.returncode == 130
+            assert "the same command will go on from here" in process.stdout.read()
+
+    process = _start(grid)
+    assert process.wait() == 0, process.stdout.read()
+    assert _count(log, "Loaded checkpoint") == 2, "it did not go on where it was"
+    assert _table(cut) == _table(whole)
+    assert len(_table(cut)) == 1
+
+
+@pytest.mark.slow
+def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    grid = _grid(
+        tmp_path,
+        recipe,
+        methods={"good": {}, "bad": {"max-tokens": 1}},
+        budgets=[6],
+        submitit={"cluster": "local", "timeout_min": 5},
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(grid), "--launcher", "submitit", "--jobs", "2"])
+    signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 1
+    printed = capsys.readouterr()
+    assert "bad-k6-s1 failed: fairseq-train failed" in printed.err
+    assert str(tmp_path / "runs/bad-k6-s1/train.log") in printed.err
+    assert [line["id"] for line in _table(tmp_path)] == ["good-k6-s1"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(recipe, tmp_path):
+    run_module.main(
+        [
+            *(str(recipe), "--num-of-heads", "6", "--save-dir", str(tmp_path / "two")),
+            *("--processes", "2", "--set", "ddp-backend=legacy_ddp"),
+        ]
+    )
+    assert "training on 2 devices" in (tmp_path / "two/train.log").read_text()
+    assert json.loads((tmp_path / "two/result.json").read_text())["budget"] == 6
+
+
+@pytest.mark.slow
+def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys):
+    """Dense, then pipelined for all budgets at once, and heads that are scored and fine-tuned."""
+    tool = tmp_path / "bin/dsp-score-heads"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.score_heads "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pipelined = tmp_path / "pipelined.yaml"
+    flags = {"pruning-mode": "pipelined", "freeze-heads-after": 6, "finetune-updates": 4}
+    content = {"extends": str(recipe), "name": "pipelined", "start": "set-by-the-grid"}
+    pipelined.write_text(yaml.safe_dump({**content, "train": {**flags, "max-update": None}}))
+    dense = {"recipe": str(recipe), "folder": str(tmp_path / "dense")}
+    grid = _grid(
+        tmp_path,
+        pipelined,
+        methods={"many": {"budgets": "all"}, "michel": {"score": {"method": "michel"}}},
+        dense={**dense, "train": {"num-of-heads": 24}},
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(grid)])
+    signal.signal(signal.SIGTERM, handler)
+    assert end.value.code == 0, capsys.readouterr()
+    lines = {line["id"]: line for line in _table(tmp_path)}
+    assert list(lines) == ["dense", "many-k6-s1", "many-k12-s1", "michel-k6-s1", "michel-k12-s1"]
+    assert lines["dense"]["folder"] == "../dense"
+    assert {line["recipe"] for line in lines.values()} == {"pipelined"}
+    for name, line in lines.items():
+        kept = [head for layers in line["kept"].values() for heads in layers for head in heads]
+        assert (
+            len(kept) == line["budget"] == (24 if name == "dense" else int(name.split("-")[1][1:]))
+        )
+        assert (tmp_path / "runs" / line["folder"] / "test.out").exists()
+        assert (tmp_path / "runs" / line["folder"] / "train.log").exists()
+    small, large = lines["many-k6-s1"]["kept"], lines["many-k12-s1"]["kept"]
+    for kind, layers in small.items():
+        for few, more in zip(layers, large[kind], strict=True):
+            assert set(few) <= set(more)
+    for name in ("many-s1", "michel-k6-s1"):
+        record = yaml.safe_load((tmp_path / "runs" / name / "run.yaml").read_text())
+        assert record["start_sha256"] is not None
+    log = (tmp_path / "runs/michel-k6-s1/train.log").read_text()
+    assert "scored.pt" in log
