@@ -319,6 +319,9 @@ def write_whole(path: Path, text: str) -> None:
 def environment_of(run: Run) -> dict[str, str]:
     """The variables that its processes get."""
     variables = {"OMP_NUM_THREADS": str(run.threads), "PYTHONWARNINGS": "ignore"}
+    # Huge pages for PyTorch's large tensors: a step on a CPU spends a fifth of its time otherwise
+    # on faults of fresh pages. The numbers stay the same.
+    variables["THP_MEM_ALLOC_ENABLE"] = "1"
     if run.gpu is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         number = visible[run.gpu] if visible != [""] else str(run.gpu)

@@ -94,10 +94,13 @@ class BudgetedSigmoid(Estimator):
     """Module twin of :func:`budgeted_sigmoid`, over importance perturbed by Gumbel noise.
 
     With Gumbel noise the largest K perturbed logits are the same sample without replacement that
-    the relaxed Gumbel top-K relaxes; only the relaxation differs.
+    the relaxed Gumbel top-K relaxes; only the relaxation differs. Unlike there, the default
+    temperatures keep a gradient alive until the freeze, and the noise falls to zero: what is
+    trained in the end is what is deployed.
     """
 
-    noise_scales = (1.0, 1.0)
+    temperatures = (1.0, 0.1)
+    noise_scales = (1.0, 0.0)
 
     def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
         """Gates ``[N]`` in float64, each in [0, 1]; they sum to K."""
