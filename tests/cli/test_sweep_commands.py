@@ -43,6 +43,14 @@ TRAIN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _handler():
+    """The commands treat a termination as Ctrl-C; afterwards it ends this process again."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="module")
 def recipe(corpus, tmp_path_factory) -> Path:
     """A model of 24 heads that trains in a second; only the test split is translated."""
@@ -199,10 +207,8 @@ def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeyp
         budgets=[6],
         submitit={"cluster": "local", "timeout_min": 5},
     )
-    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         sweep.main([str(grid), "--launcher", "submitit", "--jobs", "2"])
-    signal.signal(signal.SIGTERM, handler)
     assert end.value.code == 1
     printed = capsys.readouterr()
     assert "bad-k6-s1 failed: fairseq-train failed" in printed.err
@@ -242,10 +248,8 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
         methods={"many": {"budgets": "all"}, "michel": {"score": {"method": "michel"}}},
         dense={**dense, "train": {"num-of-heads": 24}},
     )
-    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         sweep.main([str(grid)])
-    signal.signal(signal.SIGTERM, handler)
     assert end.value.code == 0, capsys.readouterr()
     lines = {line["id"]: line for line in _table(tmp_path)}
     assert list(lines) == ["dense", "many-k6-s1", "many-k12-s1", "michel-k6-s1", "michel-k12-s1"]
