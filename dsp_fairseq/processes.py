@@ -36,6 +36,11 @@ def _die_with_parent() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def search_path() -> str:
+    """Where commands are looked for: beside this Python, then on the path."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
 def run_logged(
     command: Sequence[str],
     output: Path,
@@ -55,8 +60,6 @@ def run_logged(
     Returns:
         the exit status.
     """
-    folder = str(Path(sys.executable).parent)
-    search = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
     with output.open("ab") as out, (log or output).open("ab") as err:
         with _guard:
             if _stopping:
@@ -66,7 +69,7 @@ def run_logged(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "PATH": search, **(environment or {})},
+                env={**os.environ, "PATH": search_path(), **(environment or {})},
                 pass_fds=() if lock is None else (lock,),
                 start_new_session=True,
                 preexec_fn=_die_with_parent,

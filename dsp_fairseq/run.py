@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from .checkpoints import load_checkpoint
 from .errors import UsageError
 from .export import count_parameters, slice_weights
 from .headmap import head_map_of
-from .processes import locked, run_logged
+from .processes import locked, run_logged, search_path
 from .provenance import data_hash, device, file_hash, git_state, versions
 from .recipe import (
     Recipe,
@@ -179,6 +180,39 @@ def check_data(run: Run) -> None:
             f"the data in {folder} is not what this run was made from: its sha256 is "
             f"{data_hash(folder)[:12]}..., that in the run's file {run.data_sha256[:12]}..."
         )
+
+
+def add_prepare_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of ``dsp-run`` and ``dsp-sweep`` that has missing data made."""
+    parser.add_argument(
+        "--prepare",
+        nargs="?",
+        const="",
+        metavar="FROM",
+        help="make missing data first, by the recipe's own command; FROM is its --from, where the "
+        "raw text is (default: it is downloaded)",
+    )
+
+
+def prepare_data(recipe: Recipe, source: str) -> None:
+    """Makes the data of a recipe by its own command, unless it is there.
+
+    Args:
+        recipe: what is to be run.
+        source: what the command's ``--from`` gets; empty leaves it out.
+
+    Raises:
+        UsageError: the recipe has no such command, or it failed.
+    """
+    if Path(recipe.data).is_dir():
+        return
+    if not recipe.prepare:
+        raise UsageError(f"recipe {recipe.name} does not say how {recipe.data} is made")
+    command = [*shlex.split(recipe.prepare), *(["--from", source] if source else [])]
+    print(shlex.join(command), flush=True)
+    environment = {**os.environ, "PATH": search_path()}
+    if status := subprocess.run(command, env=environment).returncode:
+        raise UsageError(f"there is no data in {recipe.data}: that command ended with {status}")
 
 
 def check_start(run: Run) -> None:
@@ -599,6 +633,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
     )
+    add_prepare_flag(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -612,6 +647,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for command in commands_of(run):
             print(shlex.join(command))
         return
+    if args.prepare is not None:
+        prepare_data(run.recipe, args.prepare)
     signal.signal(signal.SIGTERM, interrupt)
     if is_done(run):
         print(f"{run.folder} is finished; its result:")

@@ -28,12 +28,14 @@ from .run import (
     BEST,
     RESULT_FILE,
     Run,
+    add_prepare_flag,
     check_flags,
     check_run,
     commands_of,
     default_folder,
     interrupt,
     is_done,
+    prepare_data,
     read_result,
     stage_of,
     targets_of,
@@ -430,6 +432,7 @@ The same command goes on after an interruption; what is done is not done again."
         action="store_true",
         help="print what would be run and check the flags; needs no data",
     )
+    add_prepare_flag(parser)
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     if args.jobs < 1 or args.threads < 1:
@@ -442,6 +445,8 @@ The same command goes on after an interruption; what is done is not done again."
             print(f"# {job.id}")
             print("\n".join(shlex.join(command) for command in commands_of(job.run)))
         return
+    if args.prepare is not None:
+        prepare_data(grid.recipe, args.prepare)
     check_jobs(grid, jobs)
     sys.exit(run_grid(grid, jobs, LAUNCHERS[args.launcher](grid.folder, args.jobs, grid.submitit)))
 

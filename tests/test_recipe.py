@@ -35,6 +35,7 @@ from dsp_fairseq.run import (
     default_folder,
     generation_speed,
     mend_checkpoints,
+    prepare_data,
     read_run,
     updates_done,
     valid_loss,
@@ -176,8 +177,9 @@ def test_every_recipe_parses(path, capsys, monkeypatch):
     run_module.main([str(path), *budget, "--dry-run"])
     commands = capsys.readouterr().out.splitlines()
     assert "fairseq-train data/" in commands[0] or "fairseq-train" in commands[0]
-    assert sum("fairseq-generate" in command for command in commands) == 2
     made = load_recipe(path)
+    generating = [command for command in commands if "fairseq-generate" in command]
+    assert len(generating) == len(made.evaluate) > 0
     if "dense" not in path.stem:
         assert made.budget is None, "a pruned recipe leaves K open"
     if made.start is not None:
@@ -193,6 +195,23 @@ def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_pat
         check_data(Run(made, tmp_path))
     with pytest.raises(UsageError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"):
         check_start(Run(made, tmp_path))
+
+
+def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, capfd):
+    data, maker = tmp_path / "made", tmp_path / "make.sh"
+    maker.write_text(f'echo "given $*"; mkdir {data}\n')
+    made = recipe(data=str(data), prepare=f"bash {maker} --lowercase")
+    for _ in range(2):
+        prepare_data(made, "raw")
+    assert capfd.readouterr().out.count("given --lowercase --from raw") == 1
+    assert data.is_dir()
+
+
+def test_data_that_cannot_be_made_is_an_error(recipe):
+    with pytest.raises(UsageError, match="no data in data/x: that command ended with 3"):
+        prepare_data(recipe(prepare="bash -c 'exit 3'"), "")
+    with pytest.raises(UsageError, match="does not say how data/x is made"):
+        prepare_data(recipe(), "")
 
 
 def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
