@@ -212,7 +212,8 @@ def _summary(sweep: Sweep) -> Paragraph:
     text = (
         f"{_count(len(pruned), 'pruned run')} and {len(sweep.runs) - len(pruned)} dense, trained "
         f"in {time} in all. Scores are of the test split, as mean ± sample standard "
-        "deviation over seeds; choose a budget and a method by the column valid."
+        "deviation over seeds; choose a budget and a method by the columns valid loss and valid "
+        "(its sacreBLEU)."
     )
     if sweep.torn:
         text += " The last line of `runs.jsonl` is incomplete and was left out."
@@ -226,10 +227,10 @@ def _results(recipe: Recipe) -> list[Block]:
         rows.append(_result_row(recipe, method, runs))
     header = [
         *("method", "heads", "seeds", "sacreBLEU", "dense", "difference"),
-        *(f"p < {SIGNIFICANT}", "valid", "chrF", "dense", "parameters", "dense"),
+        *(f"p < {SIGNIFICANT}", "valid loss", "valid", "chrF", "dense", "parameters", "dense"),
         *("tokens/s", "dense"),
     ]
-    blocks: list[Block] = [Table(header, rows, frozenset({0}), frozenset({4, 9, 11, 13}))]
+    blocks: list[Block] = [Table(header, rows, frozenset({0}), frozenset({4, 10, 12, 14}))]
     blocks += [Paragraph(text) for text in _notes(recipe)]
     if recipe.contests:
         blocks += [Heading(3, "Methods against each other"), _contest_table(recipe)]
@@ -255,13 +256,18 @@ def _result_row(recipe: Recipe, method: str, runs: Sequence[Run]) -> list[str]:
         values = [run.score(metric, split) for run in of if split in run.scores]
         return _spread(spread(values)) if values else NONE
 
+    def loss(of: Sequence[Run]) -> str:
+        values = [run.valid_loss for run in of if run.valid_loss is not None]
+        return _spread(spread(values), digits=3) if values else NONE
+
     def mean(of: Sequence[Run], name: str) -> str:
         return f"{spread(getattr(run, name) for run in of).mean:,.0f}" if of else NONE
 
     return [
         *(method, f"{runs[0].budget} of {recipe.num_heads}", str(len(runs))),
         *(pair(runs, "sacrebleu"), pair(dense, "sacrebleu"), difference, _significance(tests)),
-        *(pair(runs, "sacrebleu", "valid"), pair(runs, "chrf"), pair(dense, "chrf")),
+        *(loss(runs), pair(runs, "sacrebleu", "valid")),
+        *(pair(runs, "chrf"), pair(dense, "chrf")),
         *(mean(runs, "parameters"), mean(dense, "parameters")),
         *(mean(runs, "tokens_per_second"), mean(dense, "tokens_per_second")),
     ]
@@ -428,12 +434,13 @@ def _run_table(recipe: Recipe) -> Table:
                 _signed(_difference(recipe, run)) if partner else NONE,
                 f"{test.p_value:.3f}" if test else NONE,
                 f"{run.score('chrf'):.2f}",
+                NONE if run.valid_loss is None else f"{run.valid_loss:.3f}",
                 f"{run.score('sacrebleu', 'valid'):.2f}" if "valid" in run.scores else NONE,
                 f"{run.train_seconds / 60:,.1f}",
             ]
         )
     header = ["run", "method", "heads", "seed", "sacreBLEU", "dense", "difference", "p", "chrF",
-              "valid", "minutes"]  # fmt: skip
+              "valid loss", "valid", "minutes"]  # fmt: skip
     return Table(header, rows, frozenset({0, 1}), frozenset({5}))
 
 
@@ -445,10 +452,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _spread(value: Spread) -> str:
+def _spread(value: Spread, digits: int = 2) -> str:
     if value.deviation is None:
-        return f"{value.mean:.2f}"
-    return f"{value.mean:.2f} ± {value.deviation:.2f}"
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} ± {value.deviation:.{digits}f}"
 
 
 def _signed(value: float) -> str:

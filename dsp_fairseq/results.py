@@ -44,6 +44,7 @@ class Run:
         parameters: of the pruned model.
         tokens_per_second: speed of generation.
         train_seconds: how long the training took.
+        valid_loss: of the checkpoint that was translated with; None where it is not known.
         scores: split -> metric -> score; ``test`` is always there, ``valid`` may not be.
         kept: kind of site -> for each layer the numbers of the heads kept; may be empty.
         heads_per_layer: kind of site -> heads of one layer before pruning.
@@ -59,6 +60,7 @@ class Run:
     parameters: int
     tokens_per_second: float
     train_seconds: float
+    valid_loss: float | None
     scores: Mapping[str, Mapping[str, Signed]]
     kept: Mapping[str, Sequence[Sequence[int]]]
     heads_per_layer: Mapping[str, int]
@@ -158,6 +160,7 @@ def _run(line: Mapping[str, Any], folder: Path) -> Run:
         parameters=int(line["parameters"]),
         tokens_per_second=_finite(line["tokens_per_second"]),
         train_seconds=_finite(line["train_seconds"]),
+        valid_loss=None if line.get("valid_loss") is None else _finite(line["valid_loss"]),
         scores=scores,
         kept=kept,
         heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in kept},

@@ -496,7 +496,7 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "generate_seconds": seconds,
         "tokens_per_second": speed,
         # Training validates with the first budget only.
-        "valid_loss": valid_loss(run.folder, state) if target == targets_of(run)[0] else None,
+        "valid_loss": valid_loss(state) if target == targets_of(run)[0] else None,
         "scores": scores,
         "kept": kept,
         "heads_per_layer": heads_per_layer,
@@ -532,15 +532,11 @@ def train_seconds(run: Run) -> float:
     return round(seconds(last) - before, 1)
 
 
-def valid_loss(folder: Path, best: Mapping[str, Any]) -> float | None:
-    """Validation loss of the best checkpoint, from the log; None where it is not known."""
-    history = best.get("optimizer_history") or [{}]
-    update = history[-1].get("num_updates")
-    loss = None
-    for line in _log_lines(folder, "valid"):
-        if int(line.get("valid_num_updates", -1)) == update:
-            loss = float(line["valid_loss"])
-    return loss
+def valid_loss(best: Mapping[str, Any]) -> float | None:
+    """Validation loss of the best checkpoint; None where it was not chosen by that."""
+    chosen_by = best["cfg"]["checkpoint"]["best_checkpoint_metric"]
+    loss = (best.get("extra_state") or {}).get("val_loss")
+    return float(loss) if loss is not None and chosen_by == "loss" else None
 
 
 def updates_done(folder: Path) -> int | None:

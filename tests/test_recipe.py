@@ -258,17 +258,19 @@ def test_a_checkpoint_that_a_kill_cut_off_is_replaced(tmp_path):
     assert not last.exists()
 
 
+@pytest.mark.parametrize(("metric", "expected"), [("loss", 4.5), ("bleu", None)])
+def test_validation_loss_is_that_which_chose_the_checkpoint(metric, expected):
+    chosen = {"checkpoint": {"best_checkpoint_metric": metric}}
+    assert valid_loss({"cfg": chosen, "extra_state": {"val_loss": 4.5}}) == expected
+
+
 def test_values_come_from_the_logs(tmp_path):
     (tmp_path / "train.log").write_text(
         '2026 | INFO | train_inner | {"epoch": 1, "num_updates": "50"}\n'
-        '2026 | INFO | valid | {"valid_loss": "4.5", "valid_num_updates": "60"}\n'
         '2026 | INFO | train_inner | {"epoch": 1, "num_updates": "100"}\n'
-        '2026 | INFO | valid | {"valid_loss": "4.2", "valid_num_updates": "120"}\n'
         '2026 | INFO | train_inner | {"epoch": 1, "num_upd'
     )
     assert updates_done(tmp_path) == 100
-    assert valid_loss(tmp_path, {"optimizer_history": [{"num_updates": 60}]}) == 4.5
-    assert valid_loss(tmp_path, {"optimizer_history": [{"num_updates": 70}]}) is None
     (tmp_path / "test.log").write_text(
         "Translated 1,000 sentences (13,031 tokens) in 5.2s (192.12 sentences/s, 2505.96 tokens/s)"
     )
