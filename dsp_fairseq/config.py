@@ -39,8 +39,8 @@ class PruningConfig(FairseqDataclass):
         },
     )
     gate_estimator: ChoiceEnum(list(ESTIMATORS)) = field(  # type: ignore[valid-type]
-        default="gumbel",
-        metadata={"help": "how gates are drawn from importance (default: gumbel)"},
+        default="sigmoid",
+        metadata={"help": "how gates are drawn from importance (default: sigmoid)"},
     )
     pruning_mode: ChoiceEnum(list(PRUNING_MODES)) = field(  # type: ignore[valid-type]
         default="joint",
