@@ -39,11 +39,16 @@ from .config import (
     training_flag,
 )
 from .errors import UsageError
+from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 from .plan import check_schedule, plan_pruning
+from .soundness import check_gates, check_shapes, check_tensors
 
 logger = logging.getLogger(__name__)
+
+_CHECKPOINT = "the checkpoint"
+"""What a file is called whose name fairseq does not tell."""
 
 
 class GatedEncoderLayer(TransformerEncoderLayerBase):
@@ -261,20 +266,29 @@ class DspTransformerModel(TransformerModel):
         ``--finetune-from-model``.
         """
         super().upgrade_state_dict_named(state_dict, name)
+        check_tensors(state_dict, _CHECKPOINT)
+        upgrade_weights(state_dict, _CHECKPOINT)
+        self._adapt_gates(state_dict)
+        check_shapes(state_dict, self.state_dict(), _CHECKPOINT)
+        if isinstance(self.head_gates, HeadGates):
+            check_gates(state_dict, self.head_gates.layout, _CHECKPOINT)
+
+    def _adapt_gates(self, state_dict: dict[str, Tensor]) -> None:
         if isinstance(self.head_gates, FixedHeads):
             if "head_gates.importance" in state_dict:
                 raise UsageError(
                     "--kept-heads builds an exported model, but the checkpoint has all its heads: "
                     "start from the file that dsp-export wrote"
                 )
+            state_dict.setdefault(FORMAT_KEY, self.head_gates.format)
             return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
-        _add_budgets(state_dict)
         if training_flag(self.args, "finetune_from_model") and _is_dense(state_dict):
             for key in own:
                 state_dict.pop(key, None)
         missing = [key for key in own if key not in state_dict]
-        if len(missing) == len(own):
+        # Exported models have the number of the format only.
+        if set(missing) >= own.keys() - {FORMAT_KEY}:
             if self._differs_in_heads(state_dict):
                 raise UsageError(
                     "the checkpoint has other heads than this model: if dsp-export wrote it, build "
@@ -319,15 +333,6 @@ def _is_dense(state_dict: dict[str, Tensor]) -> bool:
     """Whether this is a gated model that was trained with all its heads."""
     budgets = state_dict.get("head_gates.budgets")
     return budgets is not None and bool(budgets[-1]) and int(budgets.sum()) == 1
-
-
-def _add_budgets(state_dict: dict[str, Tensor]) -> None:
-    """Completes checkpoints from before a model could have several budgets."""
-    mask = state_dict.get("head_gates.mask")
-    if mask is not None and "head_gates.budgets" not in state_dict:
-        budgets = torch.zeros(mask.numel() + 1)
-        budgets[int(mask.sum())] = 1.0
-        state_dict["head_gates.budgets"] = budgets
 
 
 @contextmanager
