@@ -43,7 +43,9 @@ from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 from .plan import check_schedule, plan_pruning
+from .restart import check_start
 from .soundness import check_gates, check_shapes, check_tensors
+from .watch import UpdateWatch
 
 logger = logging.getLogger(__name__)
 
@@ -178,8 +180,14 @@ class DspTransformerModel(TransformerModel):
         else:
             plan = self.head_gates.plan
             logger.info("keeping %s of %s; %s", " and ".join(map(str, plan.budgets)), layout, plan)
+        self._has_started = False
         self._has_trained = False
         self._has_loaded = False
+        self.watch = UpdateWatch()
+        self.watch.save_dir = training_flag(args, "save_dir")
+        self.watch.scaled = any(training_flag(args, flag) for flag in ("fp16", "amp"))
+        if isinstance(self.head_gates, HeadGates):
+            self.head_gates.importance.optim_overrides["watch"] = self.watch
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -224,6 +232,25 @@ class DspTransformerModel(TransformerModel):
                 with _without_gradients(self.encoder, self.decoder):
                     return super().forward(*args, **kwargs)
         return super().forward(*args, **kwargs)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        # fairseq has no hook between building a model and reading the checkpoint that training
+        # starts from. fairseq-train counts the parameters there; no command that takes the model
+        # from a checkpoint asks for them before its weights are loaded.
+        if not (self._has_started or self._has_loaded):
+            self._has_started = True
+            refuse_machine(self.args)
+            check_start(self.args, self.head_gates.layout)
+        return super().parameters(recurse)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        if self._has_trained:
+            self.watch.check_saving(self.named_parameters())
+        return super().state_dict(*args, **kwargs)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        super().set_num_updates(num_updates)
+        self.watch.begin(num_updates + 1)
 
     def _begin_training(self) -> None:
         self._has_trained = True
@@ -411,6 +438,23 @@ def refuse_unsupported(args: Any) -> None:
             f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
             "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
         )
+
+
+def refuse_machine(args: Any) -> None:
+    """Refuses ways of training that this machine does not have, by the name of their flag.
+
+    Raises:
+        UsageError: the first such flag that is set.
+    """
+    if training_flag(args, "tpu"):
+        raise UsageError(
+            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
+            "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
+        )
+    without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
+    for flag in ("fp16", "amp"):
+        if training_flag(args, flag) and without_gpu:
+            raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
 
 
 # ---- architectures
