@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,11 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from .errors import UsageError
+from .formats import check_format, upgrade_weights
+from .soundness import check_tensors
+
+EXPORT_FORMAT = "dsp_format"
+"""In a checkpoint of dsp-export, the number of its format."""
 
 SCORED_BY = "dsp_scored_by"
 """In a checkpoint of dsp-score-heads, the name of the method that ranked its heads."""
@@ -40,6 +46,11 @@ def allow_checkpoint_types() -> None:
         raise UsageError(
             f"PyTorch {torch.__version__} runs code from checkpoints: install torch 2.6 or newer"
         )
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
+        raise UsageError(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, so checkpoints could run code: unset it; "
+            "this package allows all that checkpoints need"
+        )
     numeric = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]]
     types: list[Any] = [Namespace, np.ndarray, np.dtype, *numeric, type(np.dtype(bool))]
     # Files written under numpy 1 and 2 name the same two functions differently.
@@ -55,20 +66,38 @@ def allow_checkpoint_types() -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Loads a fairseq checkpoint, without running code from it.
+    """Loads a fairseq checkpoint, without running code from it, in the present format.
 
     Raises:
-        UsageError: not a file with weights and a model's arguments, or one that is damaged.
+        UsageError: not a file with weights and a model's arguments, one that is damaged, or one
+            that a newer version wrote.
     """
+    state = _read(path)
+    if EXPORT_FORMAT in state:
+        check_format(state[EXPORT_FORMAT], str(path))
+    check_tensors(state["model"], str(path))
+    upgrade_weights(state["model"], str(path))
+    return state
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """As :func:`load_checkpoint`, but cheap for large files: no tensor is read or checked.
+
+    A file that was cut off is found out all the same, since its table of contents is at its end.
+    """
+    return _read(path, mmap=zipfile.is_zipfile(path))
+
+
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # a file of another kind makes the unpickler fail in any way
-        refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        refused = re.search(r"(?i)unsupported (?:global: )?GLOBAL (\S+)", str(error))
         reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
         raise UsageError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UsageError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
     if not isinstance(_stored_arguments(state), Mapping | Namespace):
         raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")

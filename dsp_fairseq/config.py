@@ -138,6 +138,9 @@ class PruningConfig(FairseqDataclass):
 
 _HYDRA_GROUP = {
     "seed": "common",
+    "cpu": "common",
+    "tpu": "common",
+    "amp": "common",
     "fp16": "common",
     "fp16_no_flatten_grads": "common",
     "memory_efficient_fp16": "common",
@@ -148,6 +151,8 @@ _HYDRA_GROUP = {
     "find_unused_parameters": "distributed_training",
     "optimizer": "",
     "finetune_from_model": "checkpoint",
+    "restore_file": "checkpoint",
+    "save_dir": "checkpoint",
 }
 TRAINING_FLAGS = tuple(_HYDRA_GROUP)
 """The flags that do not belong to the model, but say whether it can be trained."""

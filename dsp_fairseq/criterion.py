@@ -37,6 +37,8 @@ class DspLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         if penalty is not None and model.training:
             loss = loss + penalty * sample_size
             logging_output[_PREFIX + "penalty"] = penalty.detach()
+        if model.training:
+            model.watch.note(sample, loss)
         with torch.no_grad():
             for name, value in model.head_gates.statistics().items():
                 logging_output[_PREFIX + name] = value

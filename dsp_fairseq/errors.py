@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend."""
+"""How a command ends in one line: by a mistake that a user can mend, or by numbers that broke."""
 
 
 class UsageError(SystemExit):
@@ -11,3 +11,8 @@ class UsageError(SystemExit):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"dsp_fairseq: error: {message}")
+        self.message = message
+
+
+class NotFiniteError(UsageError):
+    """Training met a number that is not finite; what it would save now is worth nothing."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from .agreement import compare
 from .attention import head_rows
 from .checkpoints import (
+    EXPORT_FORMAT,
     SCORED_BY,
     in_place_of,
     load_checkpoint,
@@ -26,9 +27,11 @@ from .checkpoints import (
 )
 from .config import PruningConfig
 from .errors import UsageError
+from .formats import FORMAT, FORMAT_KEY
 from .headmap import HeadMap, head_map_of, render_counts
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
+from .soundness import UNINITIALISED
 
 FORMATS = ("pruned", "fairseq", "ctranslate2")
 _INPUTS = tuple(f"{name}_proj.{part}" for name in "qkv" for part in ("weight", "bias"))
@@ -147,6 +150,7 @@ def export_checkpoint(
             make = pruned_state if format == "pruned" else dense_state
             exported = make(state, head_map)
             exported["dsp_signature"] = signature
+            exported[EXPORT_FORMAT] = FORMAT
             torch.save(exported, temporary)
             parameters = count_parameters(exported["model"])
     dense = {k: v for k, v in state["model"].items() if not k.startswith("head_gates.")}
@@ -159,6 +163,7 @@ def pruned_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     """A checkpoint of a ``dsp_transformer`` that has the kept heads only, named in its config."""
     exported = without_optimizer(state)
     exported["model"] = slice_weights(state["model"], head_map.layout, head_map.mask)
+    exported["model"][FORMAT_KEY] = torch.tensor(float(FORMAT))
     kept = head_map.layout.kept(head_map.mask)
     arguments = exported["cfg"]["model"]
     _set(arguments, "kept_heads", format_kept_heads(kept))
@@ -244,7 +249,8 @@ def _tensors(weights: Mapping[str, Tensor]) -> Iterator[Tensor]:
     seen = set()
     for name, tensor in weights.items():
         key = (tensor.data_ptr(), tensor.shape)
-        if name.endswith(("version", "_float_tensor")) or (tensor.numel() and key in seen):
+        counted = not name.endswith(("version", UNINITIALISED, FORMAT_KEY))
+        if not counted or (tensor.numel() and key in seen):
             continue
         seen.add(key)
         yield tensor

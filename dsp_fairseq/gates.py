@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UsageError
+from .formats import FORMAT
 from .heads import HeadLayout
 from .plan import PruningPlan
 from .subset import (
@@ -32,7 +33,7 @@ spends half of its time."""
 class FixedHeads(nn.Module):
     """The gates of an exported model: its heads are removed, nothing is left to choose.
 
-    It answers as a frozen :class:`HeadGates` does, and has no tensor in the state dict.
+    It answers as a frozen :class:`HeadGates` does. In the state dict it has ``format`` only.
 
     Args:
         layout: the heads the model had before its export.
@@ -46,6 +47,7 @@ class FixedHeads(nn.Module):
         super().__init__()
         self.layout = layout
         self._mask = mask
+        self.register_buffer("format", torch.tensor(float(FORMAT)))
 
     def open_mask(self) -> Tensor:
         """The heads that are left, as a 0/1 mask ``[N]``."""
@@ -77,6 +79,7 @@ class HeadGates(nn.Module):
     - ``frozen`` ``[]``: 1 once the mask is final.
     - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
     - ``budgets`` ``[N+1]``: 1 at each K that was trained.
+    - ``format`` ``[]``: the number of this format, :data:`~dsp_fairseq.formats.FORMAT`.
 
     With K = 0 or K = N nothing is drawn and importance gets no gradient.
 
@@ -109,6 +112,7 @@ class HeadGates(nn.Module):
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
         self.register_buffer("budgets", torch.zeros(n + 1))
+        self.register_buffer("format", torch.tensor(float(FORMAT)))
         self._note_budgets()
         self.num_updates = 0
         self._is_frozen = False

@@ -20,6 +20,7 @@ from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout, Site, parse_kept_heads
 from .plan import check_floors, parse_budget, parse_floors
+from .soundness import check_attentions, check_gates
 from .subset import top_k_mask
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -97,6 +98,7 @@ def head_map_of(
         mask = layout.mask(parse_kept_heads(str(kept_heads), layout))
     except ValueError as error:
         raise UsageError(f"{path} is damaged: its kept_heads {error}") from None
+    check_attentions(weights, layout, layout.kept(mask), str(path))
     budget = _frozen_budget(path, [int(mask.sum())], num_of_heads, layout)
     return HeadMap(layout, None, mask, frozen=True, budget=budget)
 
@@ -109,6 +111,10 @@ def _layout(path: Path, args: Namespace) -> HeadLayout:
             f"{path} does not say its model's {error.args[0]}, and its architecture "
             f"{architecture(args)!r} is not known"
         ) from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} is damaged: its layers or heads are no numbers: {error}"
+        ) from None
 
 
 def _from_gates(
@@ -119,24 +125,12 @@ def _from_gates(
     num_of_heads: int | str | None,
 ) -> HeadMap:
     layout = _layout(path, args)
-    if importance.numel() != layout.num_heads:
-        raise UsageError(
-            f"{path} is damaged: it has importance for {importance.numel()} heads, and its model "
-            f"has {layout}"
-        )
-    importance = importance.detach().float().flatten()
-    if not bool(importance.isfinite().all()):
-        raise UsageError(f"{path} holds importance that is not finite: its training diverged")
-    stored, frozen = weights.get("head_gates.mask"), weights.get("head_gates.frozen")
-    if stored is None or frozen is None or stored.numel() != layout.num_heads:
-        raise UsageError(f"{path} is damaged: head_gates.mask or head_gates.frozen is amiss")
+    check_gates(weights, layout, str(path))
+    check_attentions(weights, layout, None, str(path))
+    importance = importance.detach().float()
+    frozen = weights["head_gates.frozen"]
     if bool(frozen):
-        mask = stored.float().flatten()
-        if not bool(((mask == 0) | (mask == 1)).all()):
-            raise UsageError(
-                f"{path} holds a mask of other values than 0 and 1: was it averaged over "
-                "checkpoints that keep different heads?"
-            )
+        mask = weights["head_gates.mask"].float()
         frozen_at = int(mask.sum())
         budget = _frozen_budget(path, _trained_budgets(weights, frozen_at), num_of_heads, layout)
         if budget == frozen_at:
@@ -153,8 +147,7 @@ def _from_gates(
 
 def _trained_budgets(weights: Mapping[str, Tensor], frozen_at: int) -> list[int]:
     """The budgets of a frozen checkpoint, the one that it is frozen at first."""
-    stored = weights.get("head_gates.budgets")
-    others = [] if stored is None else stored.nonzero().flatten().tolist()
+    others = weights["head_gates.budgets"].nonzero().flatten().tolist()
     return [frozen_at, *(budget for budget in others if budget != frozen_at)]
 
 

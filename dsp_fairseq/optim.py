@@ -1,5 +1,6 @@
 """Adam with a learning rate of its own for importance."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,8 @@ class DspAdam(FairseqAdam):
     def __init__(self, cfg: DspAdamConfig, params: Iterable[nn.Parameter]) -> None:
         if cfg.pruning_lr < 0 or cfg.pruning_clip_norm < 0:
             raise UsageError("--pruning-lr and --pruning-clip-norm must not be negative")
+        if not (math.isfinite(cfg.pruning_lr) and math.isfinite(cfg.pruning_clip_norm)):
+            raise UsageError("--pruning-lr and --pruning-clip-norm must be finite numbers")
         params = list(params)
         self._importance = [p for p in params if _is_importance(p)]
         weights = [p for p in params if not _is_importance(p)]
@@ -68,13 +71,26 @@ class DspAdam(FairseqAdam):
 
         Returns:
             the gradient norm of the weights, or that of importance where it is not finite, so
-            that fairseq's check of the gradients sees it.
+            that the scaler of 16-bit gradients sees it.
+
+        Raises:
+            NotFiniteError: a gradient, the loss or importance is not finite, and there is no
+                scaler whose business that is.
         """
         self._drop_held_gradients()
         weights = clip_grad_norm_(self.param_groups[0]["params"], max_norm, aggregate_norm_fn)
-        if not any(p.grad is not None for p in self._importance):
+        importance = None
+        if any(p.grad is not None for p in self._importance):
+            importance = clip_grad_norm_(self._importance, 0.0, aggregate_norm_fn)
+            importance = importance.to(weights.device)
+        for parameter in self._importance:
+            parameter.optim_overrides["watch"].judge(
+                the_gradient_of_weights=weights,
+                the_gradient_of_importance=importance,
+                importance=parameter.detach(),
+            )
+        if importance is None:
             return weights
-        importance = clip_grad_norm_(self._importance, 0.0, aggregate_norm_fn).to(weights.device)
         return torch.where(torch.isfinite(importance), weights, importance)
 
     def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:

@@ -196,9 +196,10 @@ def frozen_state(
         UsageError: of another model, or of one that is pruned.
     """
     if state.get("cfg") is None:
+        weights = state["model"]
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         config = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
-        state = {**state, "cfg": config}
+        state = {**state, "cfg": config, "model": weights}
     result = without_optimizer(state)
     config = result["cfg"]
     criterion = _items(config.get("criterion") or {})
@@ -267,14 +268,20 @@ def _build(
         model = DspTransformerModel.build_model(state["cfg"]["model"], task)
         own = {f"head_gates.{key}": value for key, value in model.head_gates.state_dict().items()}
         dense = {k: v for k, v in weights.items() if not k.startswith("head_gates.")}
-        model.load_state_dict({**dense, **own})
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UsageError(
-            f"the weights of {path} do not fit the dictionaries of {task.cfg.data}, or its own "
-            f"configuration: {reason}"
-        ) from None
+        raise _misfit(path, task, str(error).strip().splitlines()[-1].strip()) from None
+    try:
+        model.load_state_dict({**dense, **own})
+    except UsageError as error:
+        raise _misfit(path, task, error.message) from None
     return model.eval()
+
+
+def _misfit(path: Path, task: Any, reason: str) -> UsageError:
+    return UsageError(
+        f"the weights of {path} do not fit the dictionaries of {task.cfg.data}, or its own "
+        f"configuration: {reason}"
+    )
 
 
 # ---- scoring a checkpoint

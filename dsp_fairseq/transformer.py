@@ -39,11 +39,18 @@ from .config import (
     training_flag,
 )
 from .errors import UsageError
+from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 from .plan import check_schedule, plan_pruning
+from .restart import check_start
+from .soundness import check_gates, check_shapes, check_tensors
+from .watch import UpdateWatch
 
 logger = logging.getLogger(__name__)
+
+_CHECKPOINT = "the checkpoint"
+"""What a file is called whose name fairseq does not tell."""
 
 
 class GatedEncoderLayer(TransformerEncoderLayerBase):
@@ -173,8 +180,14 @@ class DspTransformerModel(TransformerModel):
         else:
             plan = self.head_gates.plan
             logger.info("keeping %s of %s; %s", " and ".join(map(str, plan.budgets)), layout, plan)
+        self._has_started = False
         self._has_trained = False
         self._has_loaded = False
+        self.watch = UpdateWatch()
+        self.watch.save_dir = training_flag(args, "save_dir")
+        self.watch.scaled = any(training_flag(args, flag) for flag in ("fp16", "amp"))
+        if isinstance(self.head_gates, HeadGates):
+            self.head_gates.importance.optim_overrides["watch"] = self.watch
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -220,6 +233,25 @@ class DspTransformerModel(TransformerModel):
                     return super().forward(*args, **kwargs)
         return super().forward(*args, **kwargs)
 
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        # fairseq has no hook between building a model and reading the checkpoint that training
+        # starts from. fairseq-train counts the parameters there; no command that takes the model
+        # from a checkpoint asks for them before its weights are loaded.
+        if not (self._has_started or self._has_loaded):
+            self._has_started = True
+            refuse_machine(self.args)
+            check_start(self.args, self.head_gates.layout)
+        return super().parameters(recurse)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        if self._has_trained:
+            self.watch.check_saving(self.named_parameters())
+        return super().state_dict(*args, **kwargs)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        super().set_num_updates(num_updates)
+        self.watch.begin(num_updates + 1)
+
     def _begin_training(self) -> None:
         self._has_trained = True
         if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_frozen:
@@ -261,20 +293,29 @@ class DspTransformerModel(TransformerModel):
         ``--finetune-from-model``.
         """
         super().upgrade_state_dict_named(state_dict, name)
+        check_tensors(state_dict, _CHECKPOINT)
+        upgrade_weights(state_dict, _CHECKPOINT)
+        self._adapt_gates(state_dict)
+        check_shapes(state_dict, self.state_dict(), _CHECKPOINT)
+        if isinstance(self.head_gates, HeadGates):
+            check_gates(state_dict, self.head_gates.layout, _CHECKPOINT)
+
+    def _adapt_gates(self, state_dict: dict[str, Tensor]) -> None:
         if isinstance(self.head_gates, FixedHeads):
             if "head_gates.importance" in state_dict:
                 raise UsageError(
                     "--kept-heads builds an exported model, but the checkpoint has all its heads: "
                     "start from the file that dsp-export wrote"
                 )
+            state_dict.setdefault(FORMAT_KEY, self.head_gates.format)
             return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
-        _add_budgets(state_dict)
         if training_flag(self.args, "finetune_from_model") and _is_dense(state_dict):
             for key in own:
                 state_dict.pop(key, None)
         missing = [key for key in own if key not in state_dict]
-        if len(missing) == len(own):
+        # Exported models have the number of the format only.
+        if set(missing) >= own.keys() - {FORMAT_KEY}:
             if self._differs_in_heads(state_dict):
                 raise UsageError(
                     "the checkpoint has other heads than this model: if dsp-export wrote it, build "
@@ -319,15 +360,6 @@ def _is_dense(state_dict: dict[str, Tensor]) -> bool:
     """Whether this is a gated model that was trained with all its heads."""
     budgets = state_dict.get("head_gates.budgets")
     return budgets is not None and bool(budgets[-1]) and int(budgets.sum()) == 1
-
-
-def _add_budgets(state_dict: dict[str, Tensor]) -> None:
-    """Completes checkpoints from before a model could have several budgets."""
-    mask = state_dict.get("head_gates.mask")
-    if mask is not None and "head_gates.budgets" not in state_dict:
-        budgets = torch.zeros(mask.numel() + 1)
-        budgets[int(mask.sum())] = 1.0
-        state_dict["head_gates.budgets"] = budgets
 
 
 @contextmanager
@@ -406,6 +438,23 @@ def refuse_unsupported(args: Any) -> None:
             f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
             "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
         )
+
+
+def refuse_machine(args: Any) -> None:
+    """Refuses ways of training that this machine does not have, by the name of their flag.
+
+    Raises:
+        UsageError: the first such flag that is set.
+    """
+    if training_flag(args, "tpu"):
+        raise UsageError(
+            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
+            "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
+        )
+    without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
+    for flag in ("fp16", "amp"):
+        if training_flag(args, flag) and without_gpu:
+            raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
 
 
 # ---- architectures

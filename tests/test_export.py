@@ -7,6 +7,7 @@ import torch
 
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.export import dense_state, export_checkpoint, pruned_state, slice_weights
+from dsp_fairseq.formats import FORMAT
 from dsp_fairseq.headmap import read_head_map
 from dsp_fairseq.heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.transformer import DspTransformerModel
@@ -133,7 +134,9 @@ def test_parameters_removed_are_counted_exactly(checkpoint, tmp_path):
     dense = sum(p.numel() for n, p in model.named_parameters() if "head_gates" not in n)
     assert export.parameters == (dense, dense - removed)
     exported = torch.load(tmp_path / "pruned.pt", weights_only=True)
-    assert not [key for key in exported["model"] if key.startswith("head_gates.")]
+    gates = [key for key in exported["model"] if key.startswith("head_gates.")]
+    assert gates == ["head_gates.format"]
+    assert exported["dsp_format"] == exported["model"]["head_gates.format"] == FORMAT
     assert (tmp_path / "pruned.pt").stat().st_size < path.stat().st_size - 400000
 
 

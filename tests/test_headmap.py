@@ -8,6 +8,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,8 +18,9 @@ import torch
 from omegaconf import OmegaConf
 
 from dsp_fairseq.errors import UsageError
+from dsp_fairseq.export import slice_weights
 from dsp_fairseq.headmap import main, read_head_map, render_plot, to_json
-from dsp_fairseq.heads import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site
+from dsp_fairseq.heads import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 
 SHAPE = (
     "encoder_layers",
@@ -175,8 +177,12 @@ def exported(gated, save) -> Callable[[Any], Path]:
 
     def save_exported(kept_heads: Any) -> Path:
         model = gated()
-        gone = {f"head_gates.{name}": None for name in model.head_gates.state_dict()}
-        return save(model, _config(model, kept_heads=kept_heads), **gone)
+        weights = {f"head_gates.{name}": None for name in model.head_gates.state_dict()}
+        layout = model.head_gates.layout
+        with suppress(ValueError):
+            mask = layout.mask(parse_kept_heads(kept_heads, layout))
+            weights |= slice_weights(model.state_dict(), layout, mask)
+        return save(model, _config(model, kept_heads=kept_heads), **weights)
 
     return save_exported
 
