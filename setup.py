@@ -38,7 +38,11 @@ setup(
         "ctranslate2": ["ctranslate2>=4.8"],
         "dev": [
             "pytest>=8",
+            "pytest-cov",
             "pytest-xdist",
+            "mypy",
+            "types-PyYAML",
+            "types-tqdm",
             "ruff",
             "hypothesis",
             "matplotlib",

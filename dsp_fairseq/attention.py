@@ -131,9 +131,9 @@ class GatedAttention(MultiheadAttention):
             k, v = cache["prev_key"], cache["prev_value"]
             key_padding_mask = cache["prev_key_padding_mask"]
         else:
-            key = query if self.self_attention else key
-            k = self._split(F.linear(key, wk, bk), heads)
-            v = self._split(F.linear(key, wv, bv), heads)
+            source = query if self.self_attention or key is None else key
+            k = self._split(F.linear(source, wk, bk), heads)
+            v = self._split(F.linear(source, wv, bv), heads)
             if incremental_state is not None:
                 k, v, key_padding_mask = self._extend(cache, k, v, key_padding_mask, static_kv)
                 self._set_input_buffer(incremental_state, cache)
@@ -174,9 +174,10 @@ class GatedAttention(MultiheadAttention):
         static_kv: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Puts new keys and values behind the cached ones, and all of them into the cache."""
-        if "prev_key" in cache:
-            k = torch.cat([cache["prev_key"], k], dim=2)
-            v = torch.cat([cache["prev_value"], v], dim=2)
+        before_k, before_v = cache.get("prev_key"), cache.get("prev_value")
+        if before_k is not None and before_v is not None:
+            k = torch.cat([before_k, k], dim=2)
+            v = torch.cat([before_v, v], dim=2)
         padding = self._append_prev_key_padding_mask(
             key_padding_mask=padding,
             prev_key_padding_mask=cache.get("prev_key_padding_mask"),

@@ -132,7 +132,7 @@ def _check_same(first: _Member, other: _Member) -> None:
                 f"{a} and {b} are different models: {name} is {value} and {other.structure[name]}"
             )
     if first.heads is not None and other.heads is not None:
-        _check_same_heads(first, other)
+        _check_same_heads(a, first.heads, b, other.heads)
     for name in [*first.tensors, *(name for name in other.tensors if name not in first.tensors)]:
         if first.tensors.get(name) != other.tensors.get(name):
             raise UsageError(
@@ -144,16 +144,13 @@ def _check_same(first: _Member, other: _Member) -> None:
             raise UsageError(f"{a} and {b} have no common mean: {name} differs")
 
 
-def _check_same_heads(first: _Member, other: _Member) -> None:
-    ours, theirs = first.heads, other.heads
+def _check_same_heads(a: Path, ours: HeadMap, b: Path, theirs: HeadMap) -> None:
     if ours.layout.sites != theirs.layout.sites or ours.layout.heads != theirs.layout.heads:
-        raise UsageError(
-            f"{first.path} and {other.path} are different models: {ours.layout} and {theirs.layout}"
-        )
+        raise UsageError(f"{a} and {b} are different models: {ours.layout} and {theirs.layout}")
     if torch.equal(ours.mask, theirs.mask):
         return
     parts = []
-    for member, more, less in ((first, ours, theirs), (other, theirs, ours)):
+    for path, more, less in ((a, ours, theirs), (b, theirs, ours)):
         names = [
             f"{site} head {head}"
             for site, heads in ours.layout.kept(more.mask * (1 - less.mask)).items()
@@ -161,10 +158,10 @@ def _check_same_heads(first: _Member, other: _Member) -> None:
         ]
         rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
-            parts.append(f"only {member.path} keeps {', '.join(names[:MOST_NAMED])}{rest}")
+            parts.append(f"only {path} keeps {', '.join(names[:MOST_NAMED])}{rest}")
     raise UsageError(
-        f"{first.path} and {other.path} keep different heads, whose mean would be a model of "
-        f"neither: {'; '.join(parts)}"
+        f"{a} and {b} keep different heads, whose mean would be a model of neither: "
+        f"{'; '.join(parts)}"
     )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from fairseq import utils
-from torch import nn
+from fairseq.models import BaseFairseqModel
 
 from .errors import UsageError
+
+
+class Batches(Protocol):
+    """Batches that can be counted beforehand."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+
+    def __len__(self) -> int: ...
 
 
 def load_split(task: Any, split: str) -> None:
@@ -27,13 +35,13 @@ def load_split(task: Any, split: str) -> None:
 
 def split_batches(
     task: Any,
-    models: Sequence[nn.Module],
+    models: Sequence[BaseFairseqModel],
     split: str,
     max_tokens: int,
     shuffle: bool = False,
     seed: int = 1,
-) -> Iterator[dict[str, Any]]:
-    """All batches of a loaded split, in an order that only the seed decides; it has a length.
+) -> Batches:
+    """All batches of a loaded split, in an order that only the seed decides.
 
     Sentences that are too long for the models are left out.
     """

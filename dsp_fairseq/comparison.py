@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import PairedTest, Result
 from sacremoses import MosesDetokenizer
 
 from .errors import UsageError
@@ -151,15 +151,17 @@ class Texts:
                 test_type="bs",
                 n_samples=RESAMPLES,
             )()
-        ours = scores["BLEU"][0].score
+        # Beside them sacreBLEU returns the systems' names under another key.
+        baseline_result, *others = (r for r in scores["BLEU"] if isinstance(r, Result))
+        ours = baseline_result.score
         signature = f"BLEU|{signatures['BLEU']}"
         return {
             name: Paired(
                 result.score - ours,
                 # Two outputs of the same score differ in no resample by more than nothing, which
                 # sacreBLEU would count as the smallest p there is.
-                1.0 if result.score == ours else result.p_value,
+                1.0 if result.score == ours or result.p_value is None else result.p_value,
                 signature,
             )
-            for (name, _), result in zip(systems, scores["BLEU"][1:], strict=True)
+            for (name, _), result in zip(systems, others, strict=True)
         }

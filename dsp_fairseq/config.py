@@ -133,7 +133,10 @@ class PruningConfig(FairseqDataclass):
     @classmethod
     def from_namespace(cls, args: Any) -> "PruningConfig":
         """Reads the flags off a model's arguments; what is missing has its default."""
-        return cls(**{f.name: getattr(args, f.name, f.default) for f in fields(cls) if f.init})
+        flags: dict[str, Any] = {
+            f.name: getattr(args, f.name, f.default) for f in fields(cls) if f.init
+        }
+        return cls(**flags)
 
 
 _HYDRA_GROUP = {
@@ -175,7 +178,7 @@ def as_namespace(args: Any) -> Any:
     if not isinstance(args, DictConfig):
         return args
     flags = {name: training_flag(args, name) for name in _HYDRA_GROUP}
-    own = OmegaConf.to_container(args, resolve=True)
+    own: Any = OmegaConf.to_container(args, resolve=True)
     return Namespace(**{**{k: v for k, v in flags.items() if v is not None}, **own})
 
 

@@ -12,7 +12,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
-from torch import Tensor, nn
+from torch import Tensor
 
 _PREFIX = "gates/"
 _DIGITS = {"temperature": 10, "gate_softness": 5, "margin": 5}
@@ -30,7 +30,7 @@ class DspLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """
 
     def forward(
-        self, model: nn.Module, sample: dict[str, Any], reduce: bool = True
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         penalty = model.head_gates.penalty()

@@ -205,7 +205,8 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
     # One colour for each number of seeds where there are few, and as many for each method.
     levels = max(seeds) + 1 if len(seeds) == 1 and max(seeds) < 10 else 11
     edges = np.linspace(-0.5 / (levels - 1), 1 + 0.5 / (levels - 1), levels + 1)
-    scale = ScalarMappable(BoundaryNorm(edges, 256), SURVIVAL)
+    norm = BoundaryNorm(edges, 256)
+    scale = ScalarMappable(norm, SURVIVAL)
 
     for index, (method, runs) in enumerate(by_method.items()):
         row, column = divmod(index, across)
@@ -227,7 +228,7 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
                 (x / width, (y - head_room - layers * cell) / height,
                  n * cell / width, layers * cell / height)
             )  # fmt: skip
-            _draw_map(axes, maps[method][kind], len(runs), cell, scale)
+            _draw_map(axes, maps[method][kind], len(runs), cell, norm)
             kept = maps[method][kind].sum()
             axes.set_title(f"{kind}\n{kept:.1f} of {layers * n}", fontsize=8.5, color=INK, pad=3)
             if kind == kinds[0]:
@@ -239,7 +240,7 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
 
     bar = figure.add_axes(((width - 2.6) / 2 / width, 0.42 / height, 2.6 / width, 0.13 / height))
     colours = figure.colorbar(scale, cax=bar, orientation="horizontal")
-    ticks = np.linspace(0, 1, levels if levels <= 6 else 6)
+    ticks = np.linspace(0, 1, levels if levels <= 6 else 6).tolist()
     colours.set_ticks(ticks, labels=[f"{tick:.0%}" for tick in ticks])
     colours.ax.tick_params(labelsize=8, length=2, colors=INK)
     colours.outline.set_color(FAINT)
@@ -247,13 +248,11 @@ def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads
     return figure
 
 
-def _draw_map(
-    axes: Axes, shares: np.ndarray, seeds: int, cell: float, scale: ScalarMappable
-) -> None:
+def _draw_map(axes: Axes, shares: np.ndarray, seeds: int, cell: float, norm: BoundaryNorm) -> None:
     layers, n = shares.shape
     axes.pcolormesh(
         np.arange(n + 1) - 0.5, np.arange(layers + 1) - 0.5, shares,
-        cmap=scale.cmap, norm=scale.norm, edgecolors="#d0d0d0", linewidth=0.8,
+        cmap=SURVIVAL, norm=norm, edgecolors="#d0d0d0", linewidth=0.8,
     )  # fmt: skip
     if seeds < 10 and cell >= 0.18:
         for (layer, head), share in np.ndenumerate(shares):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .errors import UsageError
 from .formats import FORMAT
 from .heads import HeadLayout
+from .optim import importance_flags, mark_importance
 from .plan import PruningPlan
 from .subset import (
     choose,
@@ -104,10 +105,7 @@ class HeadGates(nn.Module):
         n = layout.num_heads
         initial = plan.estimator.initial_importance(gumbel_noise(n, plan.seed, _BEFORE_TRAINING))
         self.importance = nn.Parameter(initial.to(torch.float32))
-        self.importance.param_group = "importance"
-        # The optimizer sees parameters only. Of their attributes fairseq's 16-bit optimizers hand
-        # these two names on to their float32 copies; the dictionary is shared.
-        self.importance.optim_overrides = {"learns": True, "alone": False}
+        mark_importance(self.importance)
         self.register_buffer("mask", torch.zeros(n))
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
@@ -191,7 +189,7 @@ class HeadGates(nn.Module):
         self.last_change.copy_(torch.where(changed, now, self.last_change))
         self.mask.copy_(top)
         if self.num_updates < self.plan.freeze_after or self.is_constant:
-            self.importance.optim_overrides["alone"] = self.holds_weights
+            importance_flags(self.importance)["alone"] = self.holds_weights
             return False
         self._freeze()
         return True
@@ -242,8 +240,8 @@ class HeadGates(nn.Module):
     def _set_frozen(self, frozen: bool) -> None:
         self._is_frozen = frozen
         # Momentum must not move it on.
-        self.importance.optim_overrides["learns"] = not frozen
-        self.importance.optim_overrides["alone"] = self.holds_weights
+        importance_flags(self.importance)["learns"] = not frozen
+        importance_flags(self.importance)["alone"] = self.holds_weights
 
     def _top_k(self, budget: int) -> Tensor:
         return top_k_mask(self.importance, budget, self.plan.floors)

@@ -313,7 +313,12 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         half = 0.47 if kept else 0.23
         return Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=colour, linewidth=0)
 
-    dot = {"marker": "o", "color": "none", "markerfacecolor": "white", "markeredgecolor": "black"}
+    dot: dict[str, Any] = {
+        "marker": "o",
+        "color": "none",
+        "markerfacecolor": "white",
+        "markeredgecolor": "black",
+    }
     diameter = cell * 72 * 0.3
     figure = Figure(figsize=(width, height), facecolor="white")
     x0 = left
@@ -329,7 +334,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
                 kept = bool(flag)
                 colour: Any = "0.3" if kept else "0.75"
                 if importance is not None:
-                    colour = scale.to_rgba(float(importance[cut][x]))
+                    colour = scale.to_rgba(importance[cut][x : x + 1].numpy())[0]
                 axes.add_patch(square(x, y, kept, colour))
                 if kept:
                     axes.plot([x], [y], markersize=diameter, markeredgewidth=0.8, **dot)
@@ -359,12 +364,14 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         fontsize=13,
     )
     figure.text(0.5, 1 - 0.38 / height, _standing(head_map), ha="center", va="top", fontsize=9)
-    marks = {"linestyle": "none", "color": "0.4", "markeredgewidth": 0}
+    marks: dict[str, Any] = {"linestyle": "none", "color": "0.4", "markeredgewidth": 0}
     full = Line2D([], [], marker="s", markersize=14, **marks)
     small = Line2D([], [], marker="s", markersize=6, **marks)
     centre = Line2D([], [], markersize=5, linestyle="none", **dot)
+    # A tuple is drawn one mark over the other, of which matplotlib's types know nothing.
+    handles: list[Any] = [(full, centre), small]
     figure.legend(
-        [(full, centre), small],
+        handles,
         ["kept", "closed"],
         loc="lower center",
         bbox_to_anchor=(0.5, 0.0),

@@ -112,15 +112,36 @@ class DspAdam(FairseqAdam):
 
         Some wrappers of several processes make zeros of that, which Adam would count as steps.
         """
-        if any(p.optim_overrides["alone"] for p in self._importance):
+        if any(importance_flags(p)["alone"] for p in self._importance):
             for parameter in self.param_groups[0]["params"]:
                 parameter.grad = None
 
     def _set_importance_group(self) -> None:
         for group in self.param_groups[1:]:
-            learns = all(p.optim_overrides["learns"] for p in group["params"])
+            learns = all(importance_flags(p)["learns"] for p in group["params"])
             group["lr"] = float(self.cfg.pruning_lr) if learns else 0.0
             group["weight_decay"] = 0.0
+
+
+# ---- what the optimizer knows of a parameter
+
+
+def mark_importance(parameter: nn.Parameter) -> None:
+    """Tells :class:`DspAdam` that a parameter is importance, and that it learns.
+
+    The optimizer sees parameters only. Of their attributes fairseq's 16-bit optimizers hand
+    ``param_group`` and ``optim_overrides`` on to their float32 copies; the dictionary is shared.
+    """
+    # fairseq's names, of which nn.Parameter knows nothing.
+    parameter.param_group = "importance"  # type: ignore[attr-defined]
+    flags = {"learns": True, "alone": False}
+    parameter.optim_overrides = flags  # type: ignore[attr-defined]
+
+
+def importance_flags(parameter: nn.Parameter) -> dict[str, bool]:
+    """The flags of a marked parameter, to be read or set: whether it ``learns``, and whether it
+    learns ``alone``, with the weights as they are."""
+    return parameter.optim_overrides  # type: ignore[attr-defined]
 
 
 def _is_importance(parameter: nn.Parameter) -> bool:

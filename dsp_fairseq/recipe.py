@@ -235,12 +235,11 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
         for name in PRUNING_FLAGS:
             given.pop(name, None)
     elif given.get("pruning-mode") == "pipelined" and "max-update" not in given:
-        updates = (
-            (given.get("freeze-heads-after") or given.get("cooldown-steps")),
-            given.get("finetune-updates", "0"),
-        )
-        if None not in updates:
-            given["max-update"] = str(sum(int(part) for part in updates))
+        freeze = given.get("freeze-heads-after") or given.get("cooldown-steps")
+        parts = [str(freeze), str(given.get("finetune-updates", "0"))]
+        # What is no number is for fairseq-train's own parser to refuse.
+        if all(part.isdigit() for part in parts):
+            given["max-update"] = str(sum(map(int, parts)))
     flags: Flags = {"user-dir": str(USER_DIR), **given, "seed": str(recipe.seed)}
     if start is not None:
         flags["finetune-from-model"] = start

@@ -125,7 +125,7 @@ def gather(sweep: Sweep) -> list[Recipe]:
             for first, second in rivals:
                 recipe.contests.append(_contest(texts, first, second))
                 bar.update()
-            bar.update(bar.total - bar.n)
+            bar.update((bar.total or 0) - bar.n)
         recipes.append(recipe)
     return recipes
 
@@ -162,7 +162,7 @@ def _contest(texts: Texts, first: list[Run], second: list[Run]) -> Contest:
     if _bleu(first).mean < _bleu(second).mean:
         first, second = second, first
     of_seed = {run.seed: run for run in second}
-    pairs = []
+    pairs: list[Paired] = []
     both = [(run, of_seed[run.seed]) for run in first if run.seed in of_seed]
     for run, rival in both:
         pairs += texts.compare(rival, [run]).values()
@@ -410,8 +410,9 @@ def _missing(recipe: Recipe) -> list[Block]:
         for run in runs
         if recipe.plain
         and (pair := recipe.against_dense.get(run.id))
+        and (partner := recipe.partner(run))
         # Scores in the lines are rounded to two digits.
-        and abs(pair.difference - _difference(recipe, run)) > 0.02
+        and abs(pair.difference - _difference(run, partner)) > 0.02
     ]
     if others:
         items.append(
@@ -431,7 +432,7 @@ def _run_table(recipe: Recipe) -> Table:
                 *(run.id, run.method, str(run.budget), str(run.seed)),
                 f"{run.score('sacrebleu'):.2f}",
                 f"{partner.score('sacrebleu'):.2f}" if partner else NONE,
-                _signed(_difference(recipe, run)) if partner else NONE,
+                _signed(_difference(run, partner)) if partner else NONE,
                 f"{test.p_value:.3f}" if test else NONE,
                 f"{run.score('chrf'):.2f}",
                 NONE if run.valid_loss is None else f"{run.valid_loss:.3f}",
@@ -444,8 +445,8 @@ def _run_table(recipe: Recipe) -> Table:
     return Table(header, rows, frozenset({0, 1}), frozenset({5}))
 
 
-def _difference(recipe: Recipe, run: Run) -> float:
-    return run.score("sacrebleu") - recipe.partner(run).score("sacrebleu")
+def _difference(run: Run, partner: Run) -> float:
+    return run.score("sacrebleu") - partner.score("sacrebleu")
 
 
 def _count(number: int, noun: str) -> str:

@@ -247,8 +247,11 @@ def read_curve(path: Path) -> Curve | None:
             continue
         try:
             values = json.loads(rest)
-            point = tuple(float(values[key]) for key in ("temperature", "margin"))
-            points[int(values["num_updates"])] = (*point, float(values.get("frozen", 0)))
+            points[int(values["num_updates"])] = (
+                float(values["temperature"]),
+                float(values["margin"]),
+                float(values.get("frozen", 0)),
+            )
         except (ValueError, KeyError, TypeError):
             continue
     if not points:

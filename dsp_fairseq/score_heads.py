@@ -41,6 +41,7 @@ from .checkpoints import (
 )
 from .config import TRAINING_FLAGS, PruningConfig
 from .errors import UsageError
+from .gates import HeadGates
 from .headmap import HeadMap, head_map_of, render_counts
 from .heads import HeadLayout
 from .subset import top_k_mask
@@ -330,7 +331,9 @@ def score_checkpoint(
     state = frozen_state(dense, source, budget, keep_at_least, seed)
     task = _setup_task(state["cfg"], data)
     model = _build(state, dense["model"], task, source)
-    layout, plan = model.head_gates.layout, model.head_gates.plan
+    gates = model.head_gates
+    assert isinstance(gates, HeadGates)  # frozen_state refuses exported models
+    layout, plan = gates.layout, gates.plan
     step = None
     if method == "michel":
         load_split(task, split)
@@ -360,7 +363,8 @@ def score_checkpoint(
 
     with in_place_of(output) as temporary:
         order = rank_heads(score, layout.num_heads, plan.budget, plan.floors, step)
-        model.cpu().head_gates.adopt(importance_of(order))
+        model.cpu()
+        gates.adopt(importance_of(order))
         state["model"] = model.state_dict()
         state[SCORED_BY] = f"{method}-one-shot" if one_shot else method
         head_map = head_map_of(state, output)
