@@ -180,15 +180,35 @@ def test_statistics_name_what_a_person_wants_to_watch(build, batch):
     assert kept == [0, 0, 6]
 
 
-def test_half_precision_does_not_reach_importance(build):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_reach_importance(build, dtype):
     model = build(6)
     with torch.no_grad():
         model.head_gates.importance.copy_(1.0 + 1e-5 * torch.randperm(24))
     mask = model.head_gates.open_mask()
-    model.half()
+    model.to(dtype)
     assert model.head_gates.importance.dtype == torch.float32
-    assert model.encoder.layers[0].fc1.weight.dtype == torch.float16
+    assert model.encoder.layers[0].fc1.weight.dtype == dtype
     assert torch.equal(model.head_gates.open_mask(), mask)
+
+
+def test_training_in_sixteen_bits_on_a_cpu(build, batch, monkeypatch):
+    """The estimator computes as in float32; its gates are cast once, where they scale heads."""
+    model = build(6)
+    expected = model.head_gates().detach()
+    model.to(torch.bfloat16).train()
+    seen = []
+    scale_heads = model.scale_heads
+    monkeypatch.setattr(model, "scale_heads", lambda g: (seen.append(g.detach()), scale_heads(g)))
+    out = model(**batch)[0]
+    out.float().pow(2).sum().backward()
+    assert out.dtype == torch.bfloat16
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(seen[0], expected)
+    grad = model.head_gates.importance.grad
+    assert grad.dtype == torch.float32
+    assert grad.isfinite().all() and grad.abs().max() > 0
+    assert model.encoder.layers[0].fc1.weight.grad.dtype == torch.bfloat16
 
 
 def test_activation_checkpointing_gives_the_same_gradients(build, batch):

@@ -124,11 +124,14 @@ def run(monkeypatch) -> Callable[..., Outcome]:
 def train(run, corpus) -> Callable[..., Outcome]:
     """fairseq-train on the tiny corpus: a 2+2-layer model of 4 heads, 24 heads in all."""
 
-    def run_train(save_dir: Path, *flags: str | Path, gated: bool = True) -> Outcome:
+    def run_train(
+        save_dir: Path, *flags: str | Path, gated: bool = True, cpu: bool = True
+    ) -> Outcome:
         defaults = COMMON | (GATED if gated else STOCK) | {"--save-dir": str(save_dir)}
         given = {str(flag) for flag in flags}
         rest = [part for pair in defaults.items() if pair[0] not in given for part in pair]
-        return run("train", corpus, "--cpu", "--share-all-embeddings", *rest, *flags)
+        device = ["--cpu"] if cpu else []
+        return run("train", corpus, *device, "--share-all-embeddings", *rest, *flags)
 
     return run_train
 

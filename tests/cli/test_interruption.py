@@ -1,0 +1,25 @@
+"""kill -9 at drawn moments: what goes on ends as what was never killed; scripts/kill_test.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts/kill_test.py"
+
+
+@pytest.mark.slow
+def test_a_few_kills(corpus):
+    done = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPT), "--kills", "3", "--other-kills", "1"),
+            *("--data", str(corpus), "--seed", "3"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "survived 3 of 3 kills of training" in done.stdout
