@@ -84,7 +84,7 @@ class DspAdam(FairseqAdam):
             importance = clip_grad_norm_(self._importance, 0.0, aggregate_norm_fn)
             importance = importance.to(weights.device)
         for parameter in self._importance:
-            parameter.optim_overrides["watch"].judge(
+            importance_flags(parameter)["watch"].judge(
                 the_gradient_of_weights=weights,
                 the_gradient_of_importance=importance,
                 importance=parameter.detach(),
@@ -138,9 +138,9 @@ def mark_importance(parameter: nn.Parameter) -> None:
     parameter.optim_overrides = flags  # type: ignore[attr-defined]
 
 
-def importance_flags(parameter: nn.Parameter) -> dict[str, bool]:
-    """The flags of a marked parameter, to be read or set: whether it ``learns``, and whether it
-    learns ``alone``, with the weights as they are."""
+def importance_flags(parameter: nn.Parameter) -> dict[str, Any]:
+    """What a marked parameter's gates tell the optimizer: whether it ``learns``, whether it learns
+    ``alone``, with the weights as they are, and the ``watch`` over its updates."""
     return parameter.optim_overrides  # type: ignore[attr-defined]
 
 

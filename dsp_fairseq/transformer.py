@@ -42,6 +42,7 @@ from .errors import UsageError
 from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
+from .optim import importance_flags
 from .plan import check_schedule, plan_pruning
 from .restart import check_start
 from .soundness import check_gates, check_shapes, check_tensors
@@ -187,7 +188,7 @@ class DspTransformerModel(TransformerModel):
         self.watch.save_dir = training_flag(args, "save_dir")
         self.watch.scaled = any(training_flag(args, flag) for flag in ("fp16", "amp"))
         if isinstance(self.head_gates, HeadGates):
-            self.head_gates.importance.optim_overrides["watch"] = self.watch
+            importance_flags(self.head_gates.importance)["watch"] = self.watch
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -307,7 +308,7 @@ class DspTransformerModel(TransformerModel):
                     "--kept-heads builds an exported model, but the checkpoint has all its heads: "
                     "start from the file that dsp-export wrote"
                 )
-            state_dict.setdefault(FORMAT_KEY, self.head_gates.format)
+            state_dict.setdefault(FORMAT_KEY, self.head_gates.state_dict()["format"])
             return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
         if training_flag(self.args, "finetune_from_model") and _is_dense(state_dict):

@@ -72,10 +72,9 @@ class UpdateWatch:
         Raises:
             NotFiniteError: with the update, the batch and the last good checkpoint.
         """
-        named = {name.replace("_", " "): value for name, value in values.items()}
+        named = {name.replace("_", " "): v for name, v in values.items() if v is not None}
         if self._batches:
             named["the loss"] = torch.stack([batch.loss for batch in self._batches])
-        named = {name: value for name, value in named.items() if value is not None}
         device = next(iter(named.values())).device
         sound = torch.stack([value.isfinite().all().to(device) for value in named.values()])
         broken = [name for name, good in zip(named, sound.tolist(), strict=True) if not good]
