@@ -1,6 +1,40 @@
-"""``python -m dsp_fairseq``: prints the folder to give as ``--user-dir``."""
+"""``python -m dsp_fairseq``: what to give as ``--user-dir``, and the flags that it adds."""
+
+import argparse
+from collections.abc import Sequence
+
+from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from . import USER_DIR
+from .config import PruningConfig
+from .optim import DspAdamConfig
+
+
+def flags_help() -> str:
+    """The help of the pruning flags; that of fairseq-train leaves out what a model adds."""
+    parser = argparse.ArgumentParser(prog="fairseq-train", add_help=False, usage=argparse.SUPPRESS)
+    model = parser.add_argument_group("--arch dsp_transformer*")
+    gen_parser_from_dataclass(model, PruningConfig())
+    optimizer = parser.add_argument_group("--optimizer dsp_adam")
+    gen_parser_from_dataclass(optimizer, DspAdamConfig())
+    return parser.format_help()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m dsp_fairseq``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dsp_fairseq",
+        description="Prints the folder to give to fairseq's commands as --user-dir.",
+        epilog='example: fairseq-train DATA --user-dir "$(python -m dsp_fairseq)" '
+        "--arch dsp_transformer_iwslt_de_en --num-of-heads 18 ...",
+    )
+    parser.add_argument(
+        "--flags",
+        action="store_true",
+        help="print the flags that it adds to fairseq-train (whose own --help leaves them out)",
+    )
+    print(flags_help() if parser.parse_args(argv).flags else USER_DIR)
+
 
 if __name__ == "__main__":
-    print(USER_DIR)
+    main()
