@@ -45,6 +45,8 @@ from tqdm import tqdm
 SPLITS = ("train", "valid", "test")
 LIBRARIES = ("sacremoses", "subword_nmt", "sentencepiece", "fairseq")
 LOG_FILE = "preprocess.log"
+LONGEST = 1023
+"""Tokens of a held-out sentence: the 1024 positions of fairseq's models, less the end mark."""
 
 DESCRIPTION = """\
 Turn raw parallel text into a data folder that fairseq-train can read.
@@ -273,11 +275,27 @@ def build(text: TextSettings, corpus: Corpus, work: Path, folder: Path, workers:
     for split, language, half in walk(corpus):
         cleaned = read_lines(clean_path(work, split, language))
         encoded = apply_step(cleaned, half.path, encode)
+        if split != "train":
+            encoded = refuse_long(encoded, half.path)
         write_lines(work / f"{split}.{language}", encoded, half.lines)
 
     step("binarising with fairseq-preprocess")
     binarise(text, work, folder, workers)
     write_raw(text, corpus, folder / "raw")
+
+
+def refuse_long(sentences: Iterable[str], name: object) -> Iterator[str]:
+    """Yield held-out sentences; fairseq ends at one that is longer than its models take.
+
+    Long training sentences it leaves out by itself.
+    """
+    for number, tokens in enumerate(sentences, start=1):
+        if (length := tokens.count(" ") + 1) > LONGEST:
+            raise PrepError(
+                f"{name}, line {number}: {length} tokens, more than the {LONGEST} that fairseq's "
+                "models take; split the sentence (in both languages)"
+            )
+        yield tokens
 
 
 @contextmanager

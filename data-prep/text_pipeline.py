@@ -167,6 +167,9 @@ def _learn_bpe(
 
     with (folder / BPE_CODES).open("w", encoding="utf-8", newline="\n") as codes, _chatter_off():
         learn_bpe(sentences, codes, vocab_size, total_symbols=total_symbols)
+    # After the version there is a line a merge; subword-nmt itself would end in the next step.
+    if (folder / BPE_CODES).read_text(encoding="utf-8").count("\n") < 2:
+        raise ValueError("no two characters stand together twice")
 
 
 def _load_bpe(folder: Path) -> Transform:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from . import USER_DIR
+from .arguments import CommandParser
 from .config import PruningConfig
 from .optim import DspAdamConfig
 
@@ -22,8 +23,9 @@ def flags_help() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m dsp_fairseq``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m dsp_fairseq",
+        formatter_class=argparse.HelpFormatter,
         description="Prints the folder to give to fairseq's commands as --user-dir.",
         epilog='example: fairseq-train DATA --user-dir "$(python -m dsp_fairseq)" '
         "--arch dsp_transformer_iwslt_de_en --num-of-heads 18 ...",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .arguments import CommandParser
 from .checkpoints import (
     architecture,
     in_place_of,
     load_checkpoint,
     model_arguments,
     refuse_existing,
+    save_checkpoint,
     without_optimizer,
 )
 from .errors import UsageError
@@ -216,7 +217,7 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
     sums: dict[str, Tensor] = {}
     last_changes: list[Tensor] = []
     result: dict[str, Any] = {}
-    for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=len(paths) == 1):
+    for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=len(paths) == 1 or None):
         state = load_checkpoint(path)
         member = _member(path, state)
         if members:
@@ -243,7 +244,7 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
     if "dsp_signature" in result:
         result["dsp_signature"] = f"{result['dsp_signature']}|averaged:{len(paths)}"
     with in_place_of(output) as temporary:
-        torch.save(result, temporary)
+        save_checkpoint(result, temporary, output)
     return Average(first.heads, first.standing, tuple(member.num_updates for member in members))
 
 
@@ -301,7 +302,7 @@ def render(average: Average, output: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-average``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-average",
         description="""\
 Averages the weights of several checkpoints of one run, which often translates a little better
@@ -314,7 +315,6 @@ that were no longer trained. fairseq's own transformers are averaged too.""",
 
 The result generates, exports and is trained further (--finetune-from-model) as any checkpoint;
 it does not resume a training, since it holds no optimizer state.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "checkpoints",

@@ -90,9 +90,11 @@ def peek(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        path.open("rb").close()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a file of another kind makes the unpickler fail in any way
         refused = re.search(r"(?i)unsupported (?:global: )?GLOBAL (\S+)", str(error))
         reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
@@ -144,6 +146,25 @@ def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
 # ---- writing
 
 
+def save_checkpoint(state: Mapping[str, Any], path: Path, output: Path) -> None:
+    """Writes a checkpoint to a temporary path.
+
+    Args:
+        state: the checkpoint.
+        path: the file to write.
+        output: the name that it will get, for messages.
+
+    Raises:
+        UsageError: it cannot be written, since the disk is full.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(state), file)
+    except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
+        reason = getattr(error, "strerror", None) or "the disk is full, or files may not be so big"
+        raise UsageError(f"cannot write {output}: {reason}") from None
+
+
 def refuse_existing(output: Path) -> None:
     """Nothing is overwritten.
 
@@ -168,6 +189,8 @@ def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except FileExistsError:
+        raise UsageError(f"cannot write {output}: {output.parent} is a file") from None
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
     try:

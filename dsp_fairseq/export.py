@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .agreement import compare
+from .arguments import CommandParser
 from .attention import head_rows
 from .checkpoints import (
     EXPORT_FORMAT,
@@ -23,6 +24,7 @@ from .checkpoints import (
     load_checkpoint,
     model_arguments,
     refuse_existing,
+    save_checkpoint,
     without_optimizer,
 )
 from .config import PruningConfig
@@ -151,7 +153,7 @@ def export_checkpoint(
             exported = make(state, head_map)
             exported["dsp_signature"] = signature
             exported[EXPORT_FORMAT] = FORMAT
-            torch.save(exported, temporary)
+            save_checkpoint(exported, temporary, output)
             parameters = count_parameters(exported["model"])
     dense = {k: v for k, v in state["model"].items() if not k.startswith("head_gates.")}
     return Export(
@@ -282,8 +284,9 @@ def render(export: Export, format: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-export``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-export",
+        formatter_class=argparse.HelpFormatter,
         description="Writes a checkpoint in which the closed heads' weights no longer exist.",
         epilog="formats: 'pruned' loads in every fairseq command with --user-dir and is smaller "
         "and faster; 'fairseq' is a stock transformer in the dense shape, for tools that know "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import logging
@@ -15,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .arguments import CommandParser
 from .checkpoints import architecture, load_checkpoint, model_arguments
 from .config import PruningConfig
 from .errors import UsageError
@@ -418,7 +418,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-heads``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-heads",
         description="""\
 Shows which attention heads a checkpoint keeps, in a grid for each kind of attention: one row
@@ -432,7 +432,6 @@ K highest are kept; a kept head stands in [brackets].""",
 
 Once the heads are frozen, what is shown is the final choice. Before that it is the top K so far,
 and --num-of-heads shows what another K would keep.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of a dsp_transformer")
     parser.add_argument(

@@ -122,10 +122,13 @@ def locked(folder: Path, wait: bool) -> Iterator[int]:
     The lock is free as soon as the last of them has ended, however it ended.
 
     Raises:
-        UsageError: another process holds it, and ``wait`` is false.
+        UsageError: there is no writing in it, or another process holds it and ``wait`` is false.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
         while not _take(descriptor):
             if _stopping:

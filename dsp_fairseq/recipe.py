@@ -72,7 +72,15 @@ class Recipe:
 
     @property
     def seed(self) -> int:
-        return int(self.train.get("seed", 1))
+        """The seed of everything.
+
+        Raises:
+            UsageError: the flag is no number.
+        """
+        text = str(self.train.get("seed", 1))
+        if not text.isdecimal():
+            raise UsageError(f"recipe {self.name}: seed {text!r} is not a whole number from 0 on")
+        return int(text)
 
     @property
     def method(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from . import figures
+from .arguments import CommandParser
 from .checkpoints import in_place_of
 from .comparison import SIGNIFICANT, Paired, Texts
 from .errors import UsageError
@@ -117,7 +117,9 @@ def gather(sweep: Sweep) -> list[Recipe]:
         recipe = Recipe(name, runs, dense, plain=data is not None)
         texts = Texts(data)
         rivals = _rivals(runs)
-        with tqdm(total=len(runs) + len(rivals), desc=f"paired tests, {name}", unit="test") as bar:
+        with tqdm(
+            total=len(runs) + len(rivals), desc=f"paired tests, {name}", unit="test", disable=None
+        ) as bar:
             for partner in dense:
                 own = [run for run in runs if recipe.partner(run) is partner]
                 recipe.against_dense.update(texts.compare(partner, own))
@@ -490,7 +492,7 @@ def write_report(sweep_folder: Path, output: Path) -> list[str]:
     blocks = build_blocks(sweep, gather(sweep))
     drawings, files = {}, {}
     pictures = [block for block in blocks if isinstance(block, Picture)]
-    for picture in tqdm(pictures, desc="drawing", unit="figure"):
+    for picture in tqdm(pictures, desc="drawing", unit="figure", disable=None):
         drawings[picture.name] = picture.render("svg")
         files[f"{picture.name}.svg"] = drawings[picture.name]
         files[f"{picture.name}.png"] = picture.render("png")
@@ -529,7 +531,7 @@ def _check_output(output: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-report``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-report",
         description="""\
 Makes a report of a sweep's finished runs: a table with the dense result beside every number and
@@ -542,7 +544,6 @@ that still runs gives a report of what is done, which says what is missing.""",
 report.html is one file that needs nothing else, neither network nor the figures beside it.
 report.md shows the PNG files; each figure is there as SVG too. A report that dsp-report wrote to
 the same folder is replaced, any other folder with files in it is refused.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sweep", type=Path, help="the folder with runs.jsonl, from dsp-sweep")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")

@@ -23,6 +23,7 @@ import rich.console
 import torch
 import yaml
 
+from .arguments import CommandParser
 from .checkpoints import load_checkpoint
 from .errors import UsageError
 from .export import count_parameters, slice_weights
@@ -116,10 +117,16 @@ def read_run(path: Path) -> Run:
     return Run(
         parse_recipe(content["recipe"], path),
         path.parent,
-        int(content.get("threads", 1)),
+        _threads(content.get("threads", 1), path),
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),
     )
+
+
+def _threads(value: Any, path: Path) -> int:
+    if type(value) is not int or value < 1:
+        raise UsageError(f"{path}: 'threads' must be a number from 1 on, not {value!r}")
+    return value
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -175,6 +182,8 @@ def check_data(run: Run) -> None:
     if not folder.is_dir():
         how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
         raise UsageError(f"there is no data folder {folder}{how}")
+    if not any(folder.glob("dict.*.txt")):
+        raise UsageError(f"{folder} holds no dictionaries (dict.*.txt): prepare the data again")
     if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
         raise UsageError(
             f"the data in {folder} is not what this run was made from: its sha256 is "
@@ -596,7 +605,7 @@ def _log_lines(folder: Path, kind: str, tail: int | None = None) -> list[dict[st
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-run``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-run",
         description="Trains, translates and scores what a recipe says, and writes beside the "
         "checkpoints how it was done (run.yaml) and what came out (result.json). Given again, it "
@@ -607,7 +616,6 @@ def main(argv: Sequence[str] | None = None) -> None:
   dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12 --set gate-estimator=sigmoid \\
       --save-dir runs/sigmoid
   dsp-run runs/sigmoid/run.yaml --save-dir runs/sigmoid-again""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", type=Path, help="a recipe, or the run.yaml of an earlier run")
     parser.add_argument("--num-of-heads", metavar="K", help="the budget")
@@ -655,6 +663,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             results = execute(run)
     except KeyboardInterrupt:
         raise UsageError("interrupted: the same command will go on from here") from None
+    except OSError as error:  # such as a full disk
+        raise UsageError(
+            f"{error.filename or run.folder}: {error.strerror or error}; mend that, and the same "
+            "command will go on from here"
+        ) from None
     print("\n".join(render(result) for result in results))
 
 
@@ -686,6 +699,9 @@ def interrupt(*_: Any) -> None:
 
 def with_arguments(run: Run, args: argparse.Namespace) -> Run:
     """The run with what the command line changes."""
+    for name in ("processes", "threads"):
+        if (number := getattr(args, name)) is not None and number < 1:
+            raise UsageError(f"--{name} {number} is not a number from 1 on")
     flags = parse_assignments(args.set)
     if args.num_of_heads is not None:
         flags["num-of-heads"] = args.num_of_heads

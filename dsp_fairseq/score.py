@@ -12,6 +12,7 @@ from pathlib import Path
 from sacrebleu.metrics import BLEU, CHRF
 from sacremoses import MosesDetokenizer
 
+from .arguments import CommandParser
 from .errors import UsageError
 
 SAME_REFERENCES = 50.0
@@ -103,11 +104,17 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
     """
     try:
         prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
+        subword, target = prep["subword"], prep["target"]
+        tokenized, lowercase = prep["tokenized"], prep["lowercase"]
         plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
+        ) from None
     plain_references = plain.removesuffix("\n").split("\n")
-    words = join_subwords(prep["subword"])
+    words = join_subwords(subword)
     hypotheses, references = ([words(line) for line in side] for side in read_generated(generated))
     if len(hypotheses) != len(plain_references):
         raise UsageError(
@@ -117,29 +124,30 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         )
 
     def plain_text(lines: Sequence[str]) -> list[str]:
-        if not prep["tokenized"]:
+        if not tokenized:
             return list(lines)
-        detokenizer = MosesDetokenizer(lang=prep["target"])
+        detokenizer = MosesDetokenizer(lang=target)
         return [detokenizer.detokenize(line.split()) for line in lines]
 
-    same = detokenised_bleu(plain_text(references), plain_references, prep["lowercase"]).score
+    same = detokenised_bleu(plain_text(references), plain_references, lowercase).score
     if same < SAME_REFERENCES:
         raise UsageError(
             f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
-            f"was made from other data, or not into its target language {prep['target']}"
+            f"was made from other data, or not into its target language {target}"
         )
     translations = plain_text(hypotheses)
     return {
-        "sacrebleu": detokenised_bleu(translations, plain_references, prep["lowercase"]),
-        "chrf": chrf(translations, plain_references, prep["lowercase"]),
+        "sacrebleu": detokenised_bleu(translations, plain_references, lowercase),
+        "chrf": chrf(translations, plain_references, lowercase),
         "tokenised_bleu": tokenised_bleu(hypotheses, references),
     }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-score``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-score",
+        formatter_class=argparse.HelpFormatter,
         description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
         "signs them, and BLEU over tokens beside them.",
         epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",

@@ -29,6 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from . import USER_DIR
+from .arguments import CommandParser
 from .batches import load_split, split_batches
 from .checkpoints import (
     SCORED_BY,
@@ -37,6 +38,7 @@ from .checkpoints import (
     load_checkpoint,
     model_arguments,
     refuse_existing,
+    save_checkpoint,
     without_optimizer,
 )
 from .config import TRAINING_FLAGS, PruningConfig
@@ -346,7 +348,9 @@ def score_checkpoint(
         def score(left: Tensor) -> Tensor:
             batches = split_batches(task, [model], split, max_tokens, shuffle=True, seed=seed)
             number = min(len(batches), max_batches or len(batches))
-            bar = tqdm(islice(batches, number), f"scoring {int(left.sum())} heads", number)
+            bar = tqdm(
+                islice(batches, number), f"scoring {int(left.sum())} heads", number, disable=None
+            )
             on_device = map(utils.move_to_cuda, bar) if next(model.parameters()).is_cuda else bar
             return normalise_per_site(gate_gradients(model, criterion, on_device, left), layout)
 
@@ -368,7 +372,7 @@ def score_checkpoint(
         state["model"] = model.state_dict()
         state[SCORED_BY] = f"{method}-one-shot" if one_shot else method
         head_map = head_map_of(state, output)
-        torch.save(state, temporary)
+        save_checkpoint(state, temporary, output)
     return head_map
 
 
@@ -401,7 +405,7 @@ _positive.__name__ = "number"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-score-heads``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-score-heads",
         description="""\
 Ranks the heads of a trained dense model without training, and writes a checkpoint that keeps
@@ -419,7 +423,6 @@ exactly the best K: a rival and two controls for heads that are learned. Methods
 The output works in every command with --user-dir, like a checkpoint that was trained until its
 heads were frozen. To train its weights further with these heads, give it to fairseq-train as
 --finetune-from-model.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "checkpoint", type=Path, help="a dense one: of a stock transformer, or dsp_transformer"

@@ -59,6 +59,8 @@ def convert_to_ctranslate2(
 
     arguments = model_arguments(state)
     _refuse(arguments)
+    if data is not None and not any(data.glob("dict.*.txt")):
+        raise UsageError(f"--data {data} holds no dictionaries (dict.*.txt)")
     overrides = {} if data is None else {"data": str(data)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.pt"

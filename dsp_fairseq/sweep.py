@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ import rich.console
 import rich.live
 import rich.table
 
+from .arguments import CommandParser
 from .errors import UsageError
 from .launchers import LAUNCHERS, Handle, Launcher
 from .processes import stop_all
@@ -194,6 +194,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     Raises:
         UsageError: the first mistake.
     """
+    read_lines(grid.folder / LINES_FILE)
     coming = grid.dense is not None and not is_done(grid.dense)
     for job in jobs:
         check_run(job.run, start_is_coming=coming)
@@ -249,6 +250,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [line for line in lines if line["id"] and line["folder"]]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged ({error}): remove it, it will be made again") from None
 
@@ -394,7 +397,7 @@ class Display:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-sweep``."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="dsp-sweep",
         description="Runs a grid of methods, budgets and seeds over a recipe, as far as it was "
         "not run before, and keeps one JSON line a finished run in runs.jsonl.",
@@ -412,7 +415,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 example: dsp-sweep scripts/sweeps/multi30k-joint.yaml --jobs 2
 The same command goes on after an interruption; what is done is not done again.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("grid", type=Path, help="YAML file that names the recipe and the grid")
     parser.add_argument(

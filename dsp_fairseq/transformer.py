@@ -6,6 +6,7 @@ import logging
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -427,8 +428,7 @@ def refuse_unsupported(args: Any) -> None:
             "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
         )
     backend = getattr(args, "ddp_backend", None)
-    if backend == "fully_sharded":
-        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+    refuse_sharding(args)
     waits_for_all = backend in ("c10d", "pytorch_ddp")
     if (
         (getattr(args, "distributed_world_size", None) or 1) > 1
@@ -458,6 +458,16 @@ def refuse_machine(args: Any) -> None:
             raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
 
 
+def refuse_sharding(args: Any) -> None:
+    """Refuses parameters that are spread over processes.
+
+    Raises:
+        UsageError: ``--ddp-backend fully_sharded``.
+    """
+    if getattr(args, "ddp_backend", None) == "fully_sharded":
+        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+
+
 # ---- architectures
 
 
@@ -483,5 +493,18 @@ _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
     ("dsp_transformer_wmt_en_de_big", transformer_wmt_en_de_big),
 )
 
+
+def _checked(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:
+    """fairseq-train enters its sharding, and may fail there, before it builds the model; while it
+    parses the flags it calls this."""
+
+    @wraps(fill_in)
+    def fill_in_and_check(args: Any) -> None:
+        refuse_sharding(args)
+        fill_in(args)
+
+    return fill_in_and_check
+
+
 for _name, _fill_in in _ARCHITECTURES:
-    register_model_architecture("dsp_transformer", _name)(_fill_in)
+    register_model_architecture("dsp_transformer", _name)(_checked(_fill_in))

@@ -218,6 +218,7 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     (data / "train.de-en.de.bin").write_bytes(b"abc")
+    (data / "dict.de.txt").write_text("a 1\n")
     made = recipe(data=str(data), start="start.pt").with_train({"num-of-heads": 6, "seed": 2})
     folder = tmp_path / "run"
     folder.mkdir()

@@ -1,0 +1,422 @@
+"""The table of bad input: what is wrong, and the line that the command ends with.
+
+``python tests/cli/bad_inputs.py`` prints the page ``docs/bad-input.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DATA = Path(__file__).parents[1] / "data"
+FROZEN, EXPORTED = DATA / "format2.pt", DATA / "format1-pruned.pt"
+
+Content = str | bytes | Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command with bad input.
+
+    Attributes:
+        command: its name.
+        mistake: what is wrong, in the words of the table.
+        arguments: of the command, given in a folder of its own; ``{corpus}`` is a prepared folder,
+            ``{frozen}``, ``{exported}`` and ``{stock}`` are checkpoints.
+        message: a part of the line.
+        files: what is in the folder.
+        status: the exit status.
+        stdin: what is piped in.
+        disk: how many bytes a file may have, as on a disk that is full.
+    """
+
+    command: str
+    mistake: str
+    arguments: str
+    message: str
+    files: Mapping[str, Content] = field(default_factory=dict)
+    status: int = 1
+    stdin: bytes = b""
+    disk: int | None = None
+
+
+def _half() -> bytes:
+    whole = FROZEN.read_bytes()
+    return whole[: len(whole) // 2]
+
+
+LATIN = "Bücher\n".encode("latin-1")
+TEXT = {"a": "no folder\n"}
+
+# ---- recipes and sweeps
+
+RECIPE = """\
+name: mine
+data: data
+train: {arch: dsp_transformer_tiny, optimizer: dsp_adam, num-of-heads: 6, max-tokens: 100}
+"""
+STORED = "format_version: 1\nthreads: 1\nrecipe: {name: mine, data: data, train: {num-of-heads: 6}}"
+READY = {"data/train.de-en.de.bin": b"0", "data/dict.de.txt": "a 1\n"}
+GRID = """\
+recipe: mine.yaml
+folder: runs
+methods: {gumbel: {gate-estimator: gumbel}}
+budgets: [6, 12]
+seeds: [1]
+"""
+SWEEP = {"mine.yaml": RECIPE, "grid.yaml": GRID}
+
+
+def _grid(old: str, new: str) -> dict[str, Content]:
+    return {**SWEEP, "grid.yaml": GRID.replace(old, new)}
+
+
+RUN_CASES = [
+    Case("dsp-run", "no such recipe", "no.yaml", "cannot read no.yaml: No such file"),
+    Case("dsp-run", "a recipe that is not UTF-8", "a.yaml", "cannot read a.yaml",
+         {"a.yaml": LATIN}),
+    Case("dsp-run", "an empty recipe", "a.yaml", "must hold 'key: value' lines", {"a.yaml": ""}),
+    Case("dsp-run", "a recipe that is not YAML", "a.yaml", "is not YAML", {"a.yaml": "a: [1\n"}),
+    Case("dsp-run", "an unknown key in a recipe", "a.yaml", "unknown key 'trian'; known are",
+         {"a.yaml": RECIPE + "trian: {}\n"}),
+    Case("dsp-run", "a recipe without data", "a.yaml", "'data' is missing",
+         {"a.yaml": "name: mine\n"}),
+    Case("dsp-run", "a recipe that extends itself", "a.yaml", "extends itself",
+         {"a.yaml": "extends: a.yaml\n"}),
+    Case("dsp-run", "K above the number of heads", "mine.yaml --num-of-heads 99",
+         "--num-of-heads 99 is not a whole number from 0 to 48", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "no K", "mine.yaml --set num-of-heads=", "leaves K open",
+         {"mine.yaml": RECIPE}),
+    Case("dsp-run", "--set without a value", "mine.yaml --set fp16", "write FLAG=VALUE",
+         {"mine.yaml": RECIPE}),
+    Case("dsp-run", "a flag that fairseq-train does not know", "mine.yaml --set max-updates=9",
+         "unrecognized arguments: --max-updates 9", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "a seed that is no number", "mine.yaml --set seed=x",
+         "seed 'x' is not a whole number", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "no processes", "mine.yaml --processes 0",
+         "--processes 0 is not a number from 1 on", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "no data folder", "mine.yaml", "there is no data folder data",
+         {"mine.yaml": RECIPE}),
+    Case("dsp-run", "a data folder without dictionaries", "mine.yaml", "data holds no dictionaries",
+         {"mine.yaml": RECIPE, "data/train.de-en.de.bin": b"0"}),
+    Case("dsp-run", "no checkpoint to start from", "mine.yaml",
+         "there is no checkpoint no.pt to start from",
+         {"mine.yaml": RECIPE + "start: no.pt\n", **READY}),
+    Case("dsp-run", "a folder of another run", "mine.yaml --save-dir run",
+         "run holds a run with other settings",
+         {"mine.yaml": RECIPE, **READY, "run/run.yaml": STORED}),
+    Case("dsp-run", "a run.yaml of a later version", "run/run.yaml",
+         "is not a run.yaml that this version of dsp-run can read",
+         {"run/run.yaml": "format_version: 99\nrecipe: {}\n"}),
+    Case("dsp-run", "a damaged run.yaml", "run/run.yaml", "'threads' must be a number from 1 on",
+         {"run/run.yaml": STORED.replace("threads: 1", "threads: many")}),
+    Case("dsp-run", "an output folder that cannot be made", "mine.yaml --save-dir a/run",
+         "cannot write to a/run: Not a directory", {"mine.yaml": RECIPE, **READY, **TEXT}),
+    Case("dsp-sweep", "no grid", "", "the following arguments are required: grid", status=2),
+    Case("dsp-sweep", "a grid that names no recipe", "grid.yaml", "'recipe' is missing",
+         _grid("recipe: mine.yaml\n", "")),
+    Case("dsp-sweep", "an unknown key in a grid", "grid.yaml", "unknown key 'seed'; known are",
+         {**SWEEP, "grid.yaml": GRID + "seed: 1\n"}),
+    Case("dsp-sweep", "a budget that is no number", "grid.yaml", "must be a list of whole numbers",
+         _grid("[6, 12]", "[6, many]")),
+    Case("dsp-sweep", "a seed named twice", "grid.yaml", "'seeds' names a number twice",
+         _grid("[1]", "[1, 1]")),
+    Case("dsp-sweep", "a method named dense", "grid.yaml", "other than dense",
+         _grid("gumbel: {", "dense: {")),
+    Case("dsp-sweep", "no jobs", "grid.yaml --jobs 0", "--jobs and --threads must be 1 or more",
+         SWEEP),
+    Case("dsp-sweep", "a damaged runs.jsonl", "grid.yaml", "runs/runs.jsonl is damaged",
+         {**SWEEP, **READY, "runs/runs.jsonl": "half a li"}),
+    Case("dsp-sweep", "a dense run without a result", "grid.yaml",
+         "there is no there/result.json of the dense run",
+         {**SWEEP, **READY, "grid.yaml": GRID + "dense: there\n"}),
+    Case("dsp-report", "a folder without runs", ". --output report",
+         "give the output folder of dsp-sweep"),
+    Case("dsp-report", "an empty runs.jsonl", ". --output report",
+         "runs.jsonl holds no finished run yet", {"runs.jsonl": ""}),
+    Case("dsp-report", "a runs.jsonl that is not UTF-8", ". --output report",
+         "cannot read runs.jsonl", {"runs.jsonl": LATIN}),
+    Case("dsp-report", "a line that is not JSON", ". --output report",
+         "runs.jsonl, line 1 is not JSON", {"runs.jsonl": "what?\n"}),
+    Case("dsp-report", "a line that is no result", ". --output report",
+         "runs.jsonl, line 1 is not the result of a run", {"runs.jsonl": "{}\n"}),
+    Case("dsp-report", "an output folder with other files", ". --output a",
+         "which dsp-report did not write", {"runs.jsonl": "", "a/mine.txt": "precious"}),
+    Case("dsp-report", "an output that is a file", ". --output a", "a is a file", TEXT),
+]  # fmt: skip
+
+# ---- checkpoints
+
+TAKEN = {"taken.pt": "precious"}
+CHECKPOINT_CASES = [
+    Case("dsp-average", "no such checkpoint", "no.pt --output out.pt", "cannot read no.pt"),
+    Case("dsp-average", "a folder without --last", ". --output out.pt",
+         ". is a folder: add --last N"),
+    Case("dsp-average", "more checkpoints than there are", ". --last 3 --output out.pt",
+         ". has 0 numbered checkpoints, not 3"),
+    Case("dsp-average", "a checkpoint cut off in the middle", "{frozen} half.pt --output out.pt",
+         "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
+    Case("dsp-average", "checkpoints of different kinds", "{frozen} {exported} --output out.pt",
+         "average checkpoints of one kind"),
+    Case("dsp-average", "an output that exists", "{frozen} {frozen} --output taken.pt",
+         "taken.pt exists: remove it or give another --output", TAKEN),
+    Case("dsp-average", "an output folder that cannot be made", "{frozen} --output a/out.pt",
+         "cannot write a/out.pt: a is a file", TEXT),
+    Case("dsp-average", "a full disk", "{frozen} --output out.pt", "cannot write out.pt",
+         disk=5000),
+    Case("dsp-export", "no checkpoint, but an empty file", "empty.pt --output out.pt",
+         "empty.pt is not a checkpoint that can be loaded", {"empty.pt": ""}),
+    Case("dsp-export", "a checkpoint cut off in the middle", "half.pt --output out.pt",
+         "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
+    Case("dsp-export", "a text file", "a --output out.pt", "a is not a checkpoint that can be",
+         TEXT),
+    Case("dsp-export", "a stock transformer", "{stock} --output out.pt",
+         "holds no head importance"),
+    Case("dsp-export", "an exported model", "{exported} --output out.pt",
+         "is exported already"),
+    Case("dsp-export", "another K than it is frozen at",
+         "{frozen} --num-of-heads 2 --output out.pt", "is frozen at 3 heads"),
+    Case("dsp-export", "an unknown format", "{frozen} --format onnx --output out.pt",
+         "invalid choice: 'onnx'", status=2),
+    Case("dsp-export", "an output that exists", "{frozen} --output taken.pt",
+         "taken.pt exists: remove it or give another --output", TAKEN),
+    Case("dsp-export", "an output folder that cannot be made", "{frozen} --output a/out.pt",
+         "cannot write a/out.pt: a is a file", TEXT),
+    Case("dsp-export", "a full disk", "{frozen} --output out.pt", "cannot write out.pt",
+         disk=5000),
+    Case("dsp-export", "missing dictionaries for CTranslate2",
+         "{frozen} --format ctranslate2 --data . --output out",
+         "--data . holds no dictionaries"),
+    Case("dsp-heads", "no such checkpoint", "no.pt", "cannot read no.pt"),
+    Case("dsp-heads", "a checkpoint cut off in the middle", "half.pt",
+         "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
+    Case("dsp-heads", "an unknown picture format", "{frozen} --plot heads.gif",
+         "--plot heads.gif must end in one of"),
+    Case("dsp-heads", "an output that exists", "{frozen} --json taken.pt",
+         "taken.pt exists: give --force to replace it", TAKEN),
+    Case("dsp-heads", "an output that is the checkpoint", "taken.pt --force --json taken.pt",
+         "cannot write taken.pt: it is the checkpoint", TAKEN),
+    Case("dsp-heads", "an output folder that is not there", "{frozen} --json no/heads.json",
+         "there is no folder no"),
+    Case("dsp-heads", "a full disk", "{frozen} --json heads.json",
+         "cannot write heads.json: File too large", disk=100),
+    Case("dsp-score-heads", "an output that exists",
+         "{stock} --data . --method random --num-of-heads 3 --output taken.pt",
+         "taken.pt exists: remove it or give another --output", TAKEN),
+    Case("dsp-score-heads", "--one-shot with a method that scores once",
+         "{stock} --data . --method random --num-of-heads 3 --one-shot --output out.pt",
+         "--method random scores once"),
+    Case("dsp-score-heads", "K that is no number",
+         "{stock} --data . --method random --num-of-heads few --output out.pt",
+         "argument --num-of-heads: invalid int value: 'few'", status=2),
+    Case("dsp-score-heads", "a model that is pruned",
+         "{frozen} --data . --method random --num-of-heads 3 --output out.pt",
+         "is pruned, to 3 of 6 heads"),
+    Case("dsp-score-heads", "missing dictionaries",
+         "{stock} --data . --method random --num-of-heads 3 --output out.pt",
+         "--data . does not hold the data of this model"),
+    Case("dsp-score-heads", "dictionaries of another model",
+         "{stock} --data data --method random --num-of-heads 3 --output out.pt",
+         "do not fit the dictionaries of data",
+         {**{f"data/dict.{language}.txt": "a 1\n" for language in ("de", "en")},
+          "data/train.de-en.de.idx": ""}),
+]  # fmt: skip
+
+# ---- scores
+
+PREP = {"subword": "bpe", "target": "en", "tokenized": True, "lowercase": False}
+SCORED: dict[str, Content] = {
+    "data/prep.json": json.dumps(PREP),
+    "data/raw/test.tgt": "A dog runs through the snow.\nTwo men sit on a bench.\n",
+}
+OUTPUT = """\
+T-0\tA dog runs through the snow .
+H-0\t-0.1\tA dog runs .
+T-1\tTwo men sit on a bench .
+H-1\t-0.1\tTwo men sit .
+"""
+SCORE = "out.txt --data data"
+SCORE_CASES = [
+    Case("dsp-score", "no such file", SCORE, "cannot read out.txt", SCORED),
+    Case("dsp-score", "an empty file", SCORE, "out.txt holds no hypothesis",
+         {**SCORED, "out.txt": ""}),
+    Case("dsp-score", "a file that is not UTF-8", SCORE, "cannot read out.txt",
+         {**SCORED, "out.txt": LATIN}),
+    Case("dsp-score", "a hypothesis without its reference", SCORE, "out.txt is incomplete",
+         {**SCORED, "out.txt": OUTPUT.replace("T-1", "S-1")}),
+    Case("dsp-score", "fewer sentences than the data have", SCORE,
+         "out.txt has 1 sentences, the test split of data has 2",
+         {**SCORED, "out.txt": "".join(OUTPUT.splitlines(True)[:2])}),
+    Case("dsp-score", "an output of other data", SCORE, "are not those of the test split of data",
+         {**SCORED, "out.txt": OUTPUT.replace("dog", "cat").replace("men", "wolves")
+          .replace("the snow", "deep water").replace("sit on a bench", "howl at us")}),
+    Case("dsp-score", "a folder that was not prepared", "out.txt --data .",
+         ". is not a folder that data-prep/ made", {"out.txt": OUTPUT}),
+    Case("dsp-score", "a damaged prep.json", SCORE, "data/prep.json is damaged ('subword')",
+         {**SCORED, "out.txt": OUTPUT, "data/prep.json": "{}"}),
+]  # fmt: skip
+
+# ---- fairseq's commands with the user-dir
+
+TRAIN_CASES = [
+    Case("fairseq-train", mistake, arguments, message, status=status)
+    for mistake, arguments, message, status in (
+        ("K above the number of heads", "--num-of-heads 99",
+         "--num-of-heads 99 is not a whole number from 0 to 24", 1),
+        ("K below 0", "--num-of-heads -1", "--num-of-heads -1 is not", 1),
+        ("K that is no number", "--num-of-heads many", "--num-of-heads 'many' is not", 1),
+        ("a temperature of 0", "--initial-temperature 0",
+         "--initial-temperature 0 must be a positive number", 1),
+        ("a temperature that rises", "--final-temperature 3", "the temperature may only fall", 1),
+        ("an unknown kind of site", "--keep-at-least cross=1",
+         "--keep-at-least 'cross=1': write KIND=COUNT", 1),
+        ("another optimizer", "--optimizer adam", "use --optimizer dsp_adam", 1),
+        ("a negative learning rate", "--pruning-lr -1",
+         "--pruning-lr and --pruning-clip-norm must not be negative", 1),
+        ("an option that pruning does not support", "--quant-noise-pq 0.1",
+         "--quant-noise-pq is not supported by dsp_transformer", 1),
+        ("sharded parameters", "--ddp-backend fully_sharded",
+         "--ddp-backend fully_sharded is not supported by dsp_transformer", 1),
+        ("no such exported model", "--kept-heads /no.pt", "cannot read /no.pt", 1),
+        ("a training checkpoint as exported model", "--kept-heads {frozen}",
+         "that is not a checkpoint that dsp-export wrote", 1),
+        ("a start from a model that is not there", "--pruning-mode pipelined",
+         "name its checkpoint with --finetune-from-model", 1),
+        ("a schedule that is no number", "--cooldown-steps soon",
+         "argument --cooldown-steps: invalid int value: 'soon'", 2),
+        ("an unknown estimator", "--gate-estimator magic",
+         "argument --gate-estimator: invalid choice: 'magic'", 2),
+    )
+] + [
+    Case("fairseq-generate", "K above the number of heads",
+         """{frozen} --model-overrides "{{'num_of_heads': '99'}}\"""",
+         "--num-of-heads 99 is not a whole number from 0 to 6"),
+]  # fmt: skip
+
+# ---- data preparation
+
+RAW: dict[str, Content] = {
+    f"{split}.{language}": "one two\nthree four\n"
+    for split in ("train", "valid", "test")
+    for language in ("de", "en")
+}
+PREPARE = "--train train --valid valid --test test --out data"
+LONG = "word " * 9999 + "word\n"
+
+
+def _raw(**halves: Content) -> dict[str, Content]:
+    """The raw text with halves replaced; names as in ``train_de``."""
+    return {**RAW, **{name.replace("_", "."): content for name, content in halves.items()}}
+
+
+PREPARE_CASES = [
+    Case("prepare_text.py", mistake, arguments, message, files, 2)
+    for mistake, arguments, message, files in (
+        ("no such file", PREPARE, "found neither train.de nor train.de.gz", {}),
+        ("an empty file", PREPARE, "train.de has no lines", _raw(train_de="")),
+        ("text that is not UTF-8", PREPARE, "train.de, line 1: not valid UTF-8",
+         _raw(train_de=LATIN)),
+        ("UTF-16", PREPARE, "train.de, line 1: not valid UTF-8",
+         _raw(train_de="one\ntwo\n".encode("utf-16"))),
+        ("an empty line", PREPARE, "valid.en, line 2: empty", _raw(valid_en="one\n\n")),
+        ("a line of CR alone", PREPARE, "valid.en, line 2: empty", _raw(valid_en="one\r\n\r\n")),
+        ("halves of different length", PREPARE, "train.de has 2 lines but train.en has 1",
+         _raw(train_en="one\n")),
+        ("a damaged gzip file", PREPARE, "train.de.gz is not a whole gzip file",
+         {**{k: v for k, v in RAW.items() if k != "train.de"}, "train.de.gz": b"\x1f\x8b\x08half"}),
+        ("a line with nothing printable", PREPARE, "train.en, line 1: nothing printable",
+         _raw(train_en="\u0001\nb\n")),
+        ("too little text", PREPARE, "give another --vocab-size or more text",
+         {name: "ab cd\n" if name.endswith("de") else "ef gh\n" for name in RAW}),
+        ("a test line of 10,000 tokens", f"{PREPARE} --vocab-size 60",
+         "test.de, line 1: 10000 tokens, more than the 1023",
+         {**_raw(test_de=LONG, test_en="one\n"), "train.de": "word or two\n" * 9,
+          "train.en": "word or two\n" * 9}),
+        ("other line counts than expected", f"{PREPARE} --expect-lines train=9",
+         "train.de has 2 lines where 9 were expected", RAW),
+        ("one language", f"{PREPARE} --target de", "--source and --target are both de", RAW),
+        ("a language that is no code", f"{PREPARE} --target en/us",
+         "'en/us' is not a plain language code", RAW),
+        ("a language that the corpus lacks", f"{PREPARE} --source fr",
+         "found neither train.fr nor train.fr.gz", RAW),
+        ("no symbols", f"{PREPARE} --vocab-size 0", "'0' is not a whole number above 0", RAW),
+        ("an output that exists", PREPARE, "data exists; remove it", {**RAW, "data/x": ""}),
+        ("an output folder that cannot be made", PREPARE.replace("data", "a/data"),
+         "a: File exists", {**RAW, **TEXT}),
+    )
+] + [
+    Case("prepare_text.py", "a full disk", PREPARE, "File too large",
+         {**RAW, "train.de": "one two\n" * 900, "train.en": "one two\n" * 900}, 2, disk=6000),
+    Case("encode_text.py", "text that is not UTF-8", "{corpus}", "stdin, line 1: not valid UTF-8",
+         status=2, stdin=LATIN),
+    Case("encode_text.py", "an empty line", "{corpus}", "stdin, line 1: empty", status=2,
+         stdin=b"\n"),
+    Case("encode_text.py", "a folder that was not prepared", ".", ". holds no prep.json", status=2),
+    Case("encode_text.py", "a damaged prep.json", ".", "prep.json is not valid JSON",
+         {"prep.json": "{"}, 2),
+    Case("encode_text.py", "a prep.json of a later version", ".", "is not of format version 1",
+         {"prep.json": '{"format_version": 99}'}, 2),
+]  # fmt: skip
+
+PARALLEL = "--source-file my.de --target-file my.en --out data"
+SCRIPT_CASES = [
+    Case("prepare-parallel.sh", mistake, arguments, message, files, 2)
+    for mistake, arguments, message, files in (
+        ("no such file", PARALLEL, "there is no file my.de", {}),
+        ("a file that names no language", PARALLEL.replace("my.de", "my.txt"),
+         "my.txt does not end in a language such as .de", {"my.txt": "a\n", "my.en": "a\n"}),
+        ("halves of different length", PARALLEL, "my.de has 2 lines but my.en has 1",
+         {"my.de": "a\nb\n", "my.en": "a\n"}),
+        ("text that is not UTF-8", PARALLEL, "my.de, line 1: not valid UTF-8",
+         {"my.de": LATIN, "my.en": "a\n"}),
+        ("lines of 10,000 tokens alone", PARALLEL, "pairs", {"my.de": LONG, "my.en": LONG}),
+        ("a ratio below 1", f"{PARALLEL} --max-ratio 0.5", "'0.5' is not a number of at least 1",
+         {"my.de": "a\n", "my.en": "a\n"}),
+    )
+] + [
+    Case("prepare-iwslt14.sh", "no such archive", "--from no.tgz --out data",
+         "there is no no.tgz", status=2),
+    Case("prepare-iwslt14.sh", "a damaged archive", "--from a --out data",
+         "a is not a whole tar archive", TEXT, 2),
+    Case("prepare-iwslt14.sh", "an unknown language", "--source fr --out data",
+         "invalid choice: 'fr'", status=2),
+    Case("prepare-multi30k.sh", "--from without a folder", "--from", "--from needs a folder",
+         status=2),
+    Case("prepare-multi30k.sh", "a folder without the corpus", "--from . --out data",
+         "found neither", status=2),
+    Case("prepare-toy.sh", "no sentences", "--train 0 --out data", "'0' is not", status=2),
+    Case("prepare-toy.sh", "an output that exists", "--out a --train 5 --valid 1 --test 1",
+         "a exists", TEXT, 2),
+]  # fmt: skip
+
+CASES = [
+    *RUN_CASES, *CHECKPOINT_CASES, *SCORE_CASES, *TRAIN_CASES, *PREPARE_CASES, *SCRIPT_CASES
+]  # fmt: skip
+
+
+def page() -> str:
+    """The table as a page of the documentation."""
+    commands = {case.command for case in CASES}
+    lines = [
+        "# Bad input",
+        "",
+        f"{len(CASES)} mistakes over {len(commands)} commands. Each ends the command with one line "
+        "of error and the",
+        "exit status that is given here. Files that were there before are as they were, and "
+        "nothing",
+        "half-made is left. `pytest tests/cli/test_bad_input_table.py` runs every row;",
+        "`python tests/cli/bad_inputs.py > docs/bad-input.md` writes this page.",
+        "",
+        "| command | what is wrong | the line says | status |",
+        "|---|---|---|---|",
+    ]
+    for case in CASES:
+        message = case.message.replace("|", "\\|")
+        lines.append(f"| `{case.command}` | {case.mistake} | `…{message}…` | {case.status} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
