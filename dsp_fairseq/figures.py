@@ -113,7 +113,8 @@ def bleu_against_heads(
     axes = figure.add_subplot()
     _tidy(axes)
     gaps = np.diff([*budgets, num_heads])
-    step = min([gap for gap in gaps if gap > 0] or [num_heads]) * min(0.06, 0.4 / len(methods))
+    gap = min([gap for gap in gaps if gap > 0] + [num_heads / 6])
+    step = gap * min(0.06, 0.4 / len(methods))
     handles = []
     for i, method in enumerate(methods):
         points = [
@@ -148,7 +149,8 @@ def bleu_against_heads(
         label = f"dense, {num_heads} heads: {value.mean:.2f}"
         handles.append(Line2D([], [], color="#000000", linewidth=1.4, label=label))
     axes.set_xticks(sorted({*budgets, num_heads}))
-    axes.set_xlim(min(budgets) - 0.06 * num_heads, num_heads * 1.03)
+    margin = max(0.05 * num_heads, step * len(methods) / 2)
+    axes.set_xlim(min(budgets) - margin, num_heads + margin)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     axes.margins(y=0.08)
     axes.set_xlabel(f"heads kept, of {num_heads}", fontsize=10.5, color=INK)

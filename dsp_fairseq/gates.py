@@ -222,7 +222,9 @@ class HeadGates(nn.Module):
         if not self.is_sampling:
             return None
         progress = self.num_updates / max(self.plan.freeze_after, 1)
-        return self.plan.estimator.penalty(self.importance, self.update_budget, progress)
+        return self.plan.estimator.penalty(
+            self.importance, self.update_budget, self.temperature, progress
+        )
 
     def _freeze(self) -> None:
         self.frozen.fill_(1.0)

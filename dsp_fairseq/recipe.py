@@ -60,6 +60,10 @@ class Recipe:
         """The same recipe with other training flags; None takes one away."""
         return replace(self, train=merge_flags(self.train, flags))
 
+    def with_generate(self, flags: Mapping[str, Any]) -> Recipe:
+        """The same recipe with other flags of generation; None takes one away."""
+        return replace(self, generate=merge_flags(self.generate, flags))
+
     @property
     def budget(self) -> str | None:
         """K as the flag says it."""

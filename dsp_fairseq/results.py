@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from .heads import KINDS
 RUNS_FILE = "runs.jsonl"
 DENSE = "dense"
 SPLITS = ("valid", "test")
+
+_FROZE = re.compile(r"\| froze .* heads at update (\d+) ")
 METRICS = ("sacrebleu", "chrf")
 
 
@@ -219,7 +222,8 @@ class Curve:
         updates: numbers of updates, rising.
         temperature: at each of them.
         margin: importance of the K-th head less that of the next.
-        frozen_at: the first of the updates that was logged as frozen, or None.
+        frozen_at: the update of the freeze; where the log does not say it, the first that was
+            logged as frozen; None if there was none.
     """
 
     updates: tuple[int, ...]
@@ -256,12 +260,13 @@ def read_curve(path: Path) -> Curve | None:
             continue
     if not points:
         return None
+    said = _FROZE.findall(text)
     updates = sorted(points)
     return Curve(
         tuple(updates),
         tuple(points[u][0] for u in updates),
         tuple(points[u][1] for u in updates),
-        next((u for u in updates if points[u][2] >= 1), None),
+        int(said[-1]) if said else next((u for u in updates if points[u][2] >= 1), None),
     )
 
 

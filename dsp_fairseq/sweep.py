@@ -46,7 +46,10 @@ LINES_FILE = "runs.jsonl"
 DENSE = "dense"
 POLL_SECONDS = 1.0
 
-_KEYS = ("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "submitit")
+_KEYS = (
+    *("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "generate"),
+    "submitit",
+)
 _METHOD_KEYS = ("score", "budgets")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -131,10 +134,13 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
             raise UsageError(f"{path}: '{key}' must be a list of whole numbers, not {values!r}")
         if len(set(values)) != len(values):
             raise UsageError(f"{path}: '{key}' names a number twice")
-    recipe = load_recipe(Path(str(content["recipe"])))
+    generate = content.get("generate") or {}
+    recipe = load_recipe(Path(str(content["recipe"]))).with_generate(generate)
     dense, dense_folder = _dense(content.get("dense"), path, threads)
     if dense_folder is not None and recipe.start is not None:
         recipe = replace(recipe, start=str(dense_folder / BEST))
+    if dense is not None:
+        dense = replace(dense, recipe=dense.recipe.with_generate(generate))
     return Grid(
         recipe.with_train(content.get("train") or {}),
         Path(str(content["folder"])),

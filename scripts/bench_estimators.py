@@ -39,7 +39,7 @@ def draw_once(estimator: Estimator, importance: Tensor, k: int, temperature: flo
     """One draw, and the gradient of a function of its gates."""
     noise = gumbel_noise(importance.numel(), 1, update)
     loss = estimator(importance, k, temperature, noise).pow(2).sum()
-    penalty = estimator.penalty(importance, k, 0.5)
+    penalty = estimator.penalty(importance, k, temperature, 0.5)
     (loss if penalty is None else loss + penalty).backward()
 
 

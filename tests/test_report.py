@@ -405,6 +405,11 @@ def test_curves_of_a_resumed_training(tmp_path):
     assert curve.updates == (10, 20, 30)
     assert curve.temperature == (0.1, 0.02, 0.03)
     assert curve.frozen_at == 30
+    with log.open("a") as file:
+        file.write(
+            "x | INFO | dsp_fairseq.gates | froze 6 of 24 heads at update 24 (that set ...\n"
+        )
+    assert read_curve(log).frozen_at == 24
     log.write_text("nothing\n")
     assert read_curve(log) is None
     assert read_curve(tmp_path / "none.log") is None

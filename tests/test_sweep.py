@@ -101,6 +101,12 @@ def test_methods_may_choose_heads_without_training(grid):
     assert "score" not in job.run.recipe.train
 
 
+def test_flags_of_generation_hold_for_all_runs(grid, tmp_path):
+    made = grid(generate={"max-len-b": 9}, dense={"recipe": str(tmp_path / "recipe.yaml")})
+    for job in jobs_of(made):
+        assert job.run.recipe.generate["max-len-b"] == "9"
+
+
 def test_one_training_may_serve_all_budgets(grid, tmp_path):
     made = grid(methods={"many": {"budgets": "all"}}, seeds=[3])
     (job,) = jobs_of(made)

@@ -41,12 +41,15 @@ class Estimator(nn.Module):
         """
         raise NotImplementedError
 
-    def penalty(self, importance: Tensor, k: int, progress: float) -> Tensor | None:
+    def penalty(
+        self, importance: Tensor, k: int, temperature: float, progress: float
+    ) -> Tensor | None:
         """What is added to the loss per token; None where the budget is exact.
 
         Args:
             importance: log-weights ``[N]``.
             k: budget.
+            temperature: t > 0, that of the gates.
             progress: share of the updates before the freeze that are done, ``0..1``.
         """
         return None

@@ -18,7 +18,6 @@ from .noise import logistic_from_gumbel
 
 STRETCH = (-0.1, 1.1)
 """The interval that concrete samples are stretched to before they are cut to [0, 1]."""
-TEMPERATURE = 0.33
 FIRST_WEIGHT = 0.1
 DOUBLINGS = 10
 
@@ -69,7 +68,7 @@ class HardConcrete(Estimator):
             the number is led to K instead, by ``|expected - K|`` times :func:`doubling_weight`.
     """
 
-    temperatures = (TEMPERATURE, TEMPERATURE)
+    temperatures = (0.33, 0.33)
     exact = False
 
     def __init__(self, l0_penalty: float | None = None, **_: Any) -> None:
@@ -83,9 +82,9 @@ class HardConcrete(Estimator):
             return constant
         return hard_concrete(importance.double(), temperature, logistic_from_gumbel(noise))
 
-    def penalty(self, importance: Tensor, k: int, progress: float) -> Tensor:
+    def penalty(self, importance: Tensor, k: int, temperature: float, progress: float) -> Tensor:
         """The penalty per token, in units of the loss."""
-        expected = (1.0 - closed_probability(importance.double(), TEMPERATURE)).sum()
+        expected = (1.0 - closed_probability(importance.double(), temperature)).sum()
         if self.l0_penalty is not None:
             return self.l0_penalty * expected
         return doubling_weight(progress) * (expected - k).abs()

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .hard_concrete import (
-    TEMPERATURE,
     HardConcrete,
     closed_probability,
     doubling_weight,
@@ -58,11 +57,11 @@ class PassGates(HardConcrete):
         self.concentrator = concentrator
         self.sizes = tuple(sizes)
 
-    def penalty(self, importance: Tensor, k: int, progress: float) -> Tensor:
+    def penalty(self, importance: Tensor, k: int, temperature: float, progress: float) -> Tensor:
         """The penalty per token, in units of the loss."""
         log_alpha = importance.double()
-        closed = closed_probability(log_alpha, TEMPERATURE)
-        penalty = sparsity_penalty(closed, open_probability(log_alpha, TEMPERATURE), k)
+        closed = closed_probability(log_alpha, temperature)
+        penalty = sparsity_penalty(closed, open_probability(log_alpha, temperature), k)
         if self.concentrator:
             penalty = penalty + self.concentrator * concentration_penalty(closed, self.sizes)
         return doubling_weight(progress) * penalty

@@ -63,7 +63,7 @@ def test_penalties_are_finite_and_not_negative(name, n, progress):
     for importance in _importances(n).values():
         for k in (1, n // 2, n - 1):
             x = importance.clone().requires_grad_()
-            penalty = _make(name, n).penalty(x, k, progress)
+            penalty = _make(name, n).penalty(x, k, 0.33, progress)
             assert torch.isfinite(penalty) and penalty >= 0
             penalty.backward()
             assert torch.isfinite(x.grad).all()
@@ -71,7 +71,7 @@ def test_penalties_are_finite_and_not_negative(name, n, progress):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_budgets_have_no_penalty(name):
-    assert _make(name, 8).penalty(torch.zeros(8), 3, 0.5) is None
+    assert _make(name, 8).penalty(torch.zeros(8), 3, 0.33, 0.5) is None
 
 
 @pytest.mark.parametrize("name", LEARNING)

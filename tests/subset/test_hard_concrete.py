@@ -78,7 +78,7 @@ def test_penalties_lead_to_k_of_the_useful_heads(estimator, k):
     optimizer = torch.optim.Adam([importance], lr=0.2, betas=(0.9, 0.98))
     for update in range(300):
         gates = estimator(importance, k, 0.33, gumbel_noise(24, 1, update))
-        loss = -0.1 * (gates * useful).sum() + estimator.penalty(importance, k, update / 300)
+        loss = -0.1 * (gates * useful).sum() + estimator.penalty(importance, k, 0.33, update / 300)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -97,7 +97,7 @@ def test_a_fixed_penalty_closes_more_heads_the_larger_it_is():
         for update in range(200):
             gates = estimator(importance, 6, 0.33, gumbel_noise(24, 1, update))
             loss = -0.1 * (gates * torch.linspace(0, 1, 24)).sum()
-            loss = loss + estimator.penalty(importance, 6, 0.5)
+            loss = loss + estimator.penalty(importance, 6, 0.33, 0.5)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
