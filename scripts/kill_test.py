@@ -84,10 +84,10 @@ class Training:
             delay: seconds from that line to the kill.
         """
         process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         last, killed, lines = self.folder / LAST, False, []
-        for line in process.stderr:
+        for line in process.stdout:
             lines.append(line)
             if killed or moment is None or not re.search(MOMENTS[moment], line):
                 continue
@@ -103,7 +103,7 @@ class Training:
         self.log += lines
         if process.returncode > 0:
             self._mend("".join(lines))
-            return self.live(moment, skip, delay)
+            return False
         return killed
 
     def _mend(self, log: str) -> None:
@@ -167,7 +167,7 @@ def kill_training(data: Path, work: Path, kills: int, rng: random.Random) -> Cou
     """Kills trainings until there were enough kills; raises SystemExit at the first difference."""
     whole = Training(data, work / "whole")
     whole.live(None)
-    if not whole.is_done():
+    if not (whole.is_done() and len(whole.losses()) > UPDATES // SAVE_EVERY):
         raise SystemExit("the training without kills failed:\n" + "".join(whole.log)[-3000:])
     counts: Counter[str] = Counter()
     bar = tqdm(total=kills, desc="kills of training")
