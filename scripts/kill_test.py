@@ -6,6 +6,10 @@ bit for bit, as a run that was never killed. When a kill cut checkpoint_last.pt 
 that the error names is run, as a person would. Export and preparation must leave their output
 whole or not there at all.
 
+The trainings are longer than an epoch, and have --update-epoch-batch-itr True: otherwise fairseq
+groups sentences into batches once, by (seed, the epoch it started in), so in later epochs another
+grouping comes out of a resume.
+
   python scripts/kill_test.py --kills 20
 """
 
@@ -53,8 +57,8 @@ def training_command(data: Path, folder: Path) -> list[str]:
         --cooldown-steps {FREEZE} --criterion dsp_label_smoothed_cross_entropy
         --label-smoothing 0.1 --optimizer dsp_adam --lr 3e-3 --max-tokens 600 --num-workers 0
         --max-update {UPDATES} --save-interval-updates {SAVE_EVERY} --keep-interval-updates 2
-        --validate-interval-updates {SAVE_EVERY} --no-epoch-checkpoints --log-format simple
-        --log-interval 1"""
+        --validate-interval-updates {SAVE_EVERY} --no-epoch-checkpoints
+        --update-epoch-batch-itr True --log-format simple --log-interval 1"""
     command = [sys.executable, "-m", "fairseq_cli.train", str(data), "--save-dir", str(folder)]
     return command + shlex.split(flags)
 
