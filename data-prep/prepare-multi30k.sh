@@ -2,7 +2,7 @@
 # Prepare Multi30k (German-English image captions) for fairseq-train; see --help.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 url=${MULTI30K_URL:-https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw}
 prefixes=(train val test_2016_flickr)
 

@@ -2,7 +2,7 @@
 # Prepare two text files that match line by line for fairseq-train; see --help.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 python=$here/../.venv/bin/python
 [[ -x $python ]] || python=python3
 exec "$python" "$here/parallel_corpus.py" "$@"

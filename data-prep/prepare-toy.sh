@@ -2,7 +2,7 @@
 # Make the toy German-English corpus and prepare it for fairseq-train; see --help.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 usage() {
     cat <<'HELP'

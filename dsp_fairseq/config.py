@@ -148,6 +148,7 @@ _HYDRA_GROUP = {
     "fp16_no_flatten_grads": "common",
     "memory_efficient_fp16": "common",
     "max_update": "optimization",
+    "update_epoch_batch_itr": "dataset",
     "store_ema": "ema",
     "ddp_backend": "distributed_training",
     "distributed_world_size": "distributed_training",

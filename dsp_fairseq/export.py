@@ -232,7 +232,7 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
         getattr(arguments, "seed", None),
         _plain(state["cfg"]).get("common", {}).get("seed"),
     )
-    method = state.get(SCORED_BY) or getattr(arguments, "gate_estimator", "gumbel")
+    method = state.get(SCORED_BY) or PruningConfig.from_namespace(arguments).gate_estimator
     seed = next((seed for seed in seeds if seed is not None), None)
     return "|".join(
         [

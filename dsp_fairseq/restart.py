@@ -6,6 +6,7 @@ reason nor what to do.
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from .checkpoints import model_arguments, peek
 from .config import training_flag
 from .errors import UsageError
 from .heads import HeadLayout
+
+logger = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
 """What fairseq-train continues from, unless told otherwise."""
@@ -50,6 +53,8 @@ def check_start(args: Any, layout: HeadLayout) -> None:
         state = peek(path)
     except UsageError as error:
         raise UsageError(f"{error.message}; {_way_on(path, args)}") from None
+    if path != Path(training_flag(args, "finetune_from_model") or ""):
+        _warn_of_other_batches(state, training_flag(args, "update_epoch_batch_itr"))
     try:
         stored = HeadLayout.from_config(model_arguments(state))
     except (KeyError, TypeError, ValueError):
@@ -58,6 +63,18 @@ def check_start(args: Any, layout: HeadLayout) -> None:
         raise UsageError(
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
+        )
+
+
+def _warn_of_other_batches(state: Mapping[str, Any], fresh_batches: Any) -> None:
+    """fairseq groups sentences into batches once a process, by the epoch that it starts in."""
+    iterator = (state.get("extra_state") or {}).get("train_iterator") or {}
+    if iterator.get("epoch", 1) > 1 and not fresh_batches:
+        logger.warning(
+            "resuming in epoch %d: fairseq now groups sentences into other batches than without "
+            "the interruption. For a training that ends the same in spite of interruptions give "
+            "--update-epoch-batch-itr True from its start on",
+            iterator["epoch"],
         )
 
 

@@ -6,6 +6,10 @@ bit for bit, as a run that was never killed. When a kill cut checkpoint_last.pt 
 that the error names is run, as a person would. Export and preparation must leave their output
 whole or not there at all.
 
+The trainings are longer than an epoch, and have --update-epoch-batch-itr True: otherwise fairseq
+groups sentences into batches once, by (seed, the epoch it started in), so in later epochs another
+grouping comes out of a resume.
+
   python scripts/kill_test.py --kills 20
 """
 
@@ -53,8 +57,8 @@ def training_command(data: Path, folder: Path) -> list[str]:
         --cooldown-steps {FREEZE} --criterion dsp_label_smoothed_cross_entropy
         --label-smoothing 0.1 --optimizer dsp_adam --lr 3e-3 --max-tokens 600 --num-workers 0
         --max-update {UPDATES} --save-interval-updates {SAVE_EVERY} --keep-interval-updates 2
-        --validate-interval-updates {SAVE_EVERY} --no-epoch-checkpoints --log-format simple
-        --log-interval 1"""
+        --validate-interval-updates {SAVE_EVERY} --no-epoch-checkpoints
+        --update-epoch-batch-itr True --log-format simple --log-interval 1"""
     command = [sys.executable, "-m", "fairseq_cli.train", str(data), "--save-dir", str(folder)]
     return command + shlex.split(flags)
 
@@ -84,10 +88,10 @@ class Training:
             delay: seconds from that line to the kill.
         """
         process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         last, killed, lines = self.folder / LAST, False, []
-        for line in process.stderr:
+        for line in process.stdout:
             lines.append(line)
             if killed or moment is None or not re.search(MOMENTS[moment], line):
                 continue
@@ -103,7 +107,7 @@ class Training:
         self.log += lines
         if process.returncode > 0:
             self._mend("".join(lines))
-            return self.live(moment, skip, delay)
+            return False
         return killed
 
     def _mend(self, log: str) -> None:
@@ -167,7 +171,7 @@ def kill_training(data: Path, work: Path, kills: int, rng: random.Random) -> Cou
     """Kills trainings until there were enough kills; raises SystemExit at the first difference."""
     whole = Training(data, work / "whole")
     whole.live(None)
-    if not whole.is_done():
+    if not (whole.is_done() and len(whole.losses()) > UPDATES // SAVE_EVERY):
         raise SystemExit("the training without kills failed:\n" + "".join(whole.log)[-3000:])
     counts: Counter[str] = Counter()
     bar = tqdm(total=kills, desc="kills of training")

@@ -158,7 +158,7 @@ def test_an_unfrozen_checkpoint_takes_another_budget(checkpoint, tmp_path):
     _, path = checkpoint(6, frozen=False)
     export = export_checkpoint(path, tmp_path / "pruned.pt", "pruned", num_of_heads="11")
     assert export.head_map.budget == 11
-    assert export.signature.startswith("K:11|N:24|method:gumbel|frozen:no|seed:")
+    assert export.signature.startswith("K:11|N:24|method:sigmoid|frozen:no|seed:")
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(checkpoint, tmp_path):
@@ -182,12 +182,12 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(checkpoint, tmp_p
 def test_an_interrupted_export_leaves_nothing(checkpoint, tmp_path, monkeypatch):
     _, path = checkpoint(6)
 
-    def fail(state, target):
-        target.write_bytes(b"half")
+    def fail(state, file):
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UsageError, match="the disk is full"):
         export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 

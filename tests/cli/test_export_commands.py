@@ -41,7 +41,9 @@ def test_export_prints_a_table_and_checks_itself(trained, folder, corpus, capsys
     out = capsys.readouterr().out
     assert re.search(r"encoder\.self +\d \d +of 8", out)
     assert re.search(r"parameters +[\d,]+ -> +[\d,]+ +x 0\.\d{3}", out)
-    assert re.search(r"signature +K:6\|N:24\|method:gumbel\|frozen:yes\|seed:1\|sha256:\w{12}", out)
+    assert re.search(
+        r"signature +K:6\|N:24\|method:sigmoid\|frozen:yes\|seed:1\|sha256:\w{12}", out
+    )
     assert "30 of 30 hypotheses are the same" in out
 
 

@@ -23,3 +23,15 @@ def test_a_few_kills(corpus):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "survived 3 of 3 kills of training" in done.stdout
+
+
+def test_a_resume_that_fairseq_cannot_make_exact_says_so(train, tmp_path):
+    epoch = ("--max-tokens", "4000", "--max-epoch")
+    assert train(tmp_path, *epoch, "1", "--max-update", "99").status == 0
+    flags = (*epoch, "2", "--max-update", "99")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "checkpoint_last.pt").write_bytes((tmp_path / "checkpoint_last.pt").read_bytes())
+    assert "groups sentences into other batches" in train(tmp_path, *flags).log
+    exact = train(copy, *flags, "--update-epoch-batch-itr", "True")
+    assert "groups sentences into other batches" not in exact.log

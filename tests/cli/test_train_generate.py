@@ -181,7 +181,7 @@ def test_a_dense_checkpoint_enters_only_when_asked_for(train, folder):
     assert "the checkpoint is of a dense transformer" in refused.message
     tuned = train(folder / "tuned", "--finetune-from-model", dense, "--max-update", "8")
     assert tuned.status == 0
-    assert "dense checkpoint: importance starts at zero" in tuned.log
+    assert "dense checkpoint: all its weights are taken, and importance is added" in tuned.log
     assert "froze 6 of 24 heads at update 6" in tuned.log
 
 
