@@ -34,7 +34,7 @@ def top_k_mask(
     rank = torch.empty_like(order)
     rank[order] = torch.arange(n, device=order.device)
     for indices, least in floors:
-        members = torch.as_tensor(indices, device=order.device)
+        members = torch.as_tensor(indices, dtype=torch.long, device=order.device)
         best = members[torch.argsort(rank[members])[:least]]
         rank[best] -= n
     mask = torch.zeros(n, device=importance.device)
