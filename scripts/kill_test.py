@@ -186,6 +186,8 @@ def kill_training(data: Path, work: Path, kills: int, rng: random.Random) -> Cou
                 counts[moment] += 1
                 bar.update()
         counts["trainings"] += 1
+        if counts["trainings"] > 3 * kills + 3:
+            raise SystemExit(f"trainings end before their kills: only {dict(counts)}")
         counts["mended"] += run.mended
         found = compare(run, whole)
         if found:
