@@ -121,6 +121,12 @@ def run(monkeypatch) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
+def gated_flags() -> dict[str, str]:
+    """The flags of a tiny gated model that are not given otherwise."""
+    return COMMON | GATED
+
+
+@pytest.fixture
 def train(run, corpus) -> Callable[..., Outcome]:
     """fairseq-train on the tiny corpus: a 2+2-layer model of 4 heads, 24 heads in all."""
 

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Trains one model in several processes of this machine, one a GPU, or on the CPU if there is none.
+set -euo pipefail
+
+usage() {
+    cat <<'HELP'
+usage: train-processes.sh PROCESSES DATA [fairseq-train flags]
+
+Trains one model in several processes of this machine: one a GPU, or on the CPU where there is no
+GPU or --cpu is given. It ends with status 0 only if all processes trained the one model to its
+end: fairseq-train by itself can end so without having trained.
+
+example:
+  bash scripts/train-processes.sh 4 data/mine --user-dir "$(python -m dsp_fairseq)" \
+      --arch dsp_transformer_iwslt_de_en --optimizer dsp_adam --num-of-heads 18 \
+      --criterion dsp_label_smoothed_cross_entropy --max-tokens 4096 --save-dir runs/mine
+
+P processes with --update-freq U train as one process with --update-freq P*U does. Several machines:
+torchrun --nnodes, or Slurm, as fairseq's own documentation describes.
+HELP
+}
+
+fail() {
+    echo "train-processes.sh: error: $*" >&2
+    exit 1
+}
+
+[[ ${1:-} == -h || ${1:-} == --help ]] && { usage; exit; }
+(($# >= 2)) || fail "give a number of processes and a data folder; see --help"
+processes=$1
+shift
+[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "'$processes' is not a number of processes; see --help"
+[[ -d $1 ]] || fail "there is no data folder $1"
+for flag in "$@"; do
+    [[ $flag != --distributed-* ]] || fail "$flag: leave that to this script"
+done
+
+export PATH="$PATH:$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin"
+command -v torchrun >/dev/null || fail "there is no torchrun: run 'bash scripts/setup.sh'"
+# Without it, each process takes all cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
+[[ " $* " == *" --cpu "* ]] && gpus=0
+flags=(--distributed-world-size "$processes")
+# The other wrappers wait for the gradients of closed heads.
+[[ " $* " == *" --ddp-backend"* ]] || flags+=(--ddp-backend legacy_ddp)
+if ((gpus == 0)); then
+    # There fairseq does not take its rank from the environment.
+    flags+=(--cpu --distributed-backend gloo --distributed-init-method env:// --distributed-no-spawn)
+    program=(bash -c 'exec fairseq-train "$@" --distributed-rank "$RANK"' fairseq-train)
+elif ((gpus < processes)); then
+    fail "$processes processes need as many GPUs, and there are $gpus"
+else
+    program=(fairseq-train)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+torchrun --standalone --nproc-per-node "$processes" --no-python "${program[@]}" "$@" "${flags[@]}" \
+    2>&1 | tee "$log" || fail "a process failed; its words are above"
+grep -q "training on $processes devices (GPUs/TPUs)" "$log" ||
+    fail "the processes did not train together"
+grep -q "done training in [0-9.]* seconds" "$log" ||
+    fail "the processes ended, but nothing was trained to its end"
