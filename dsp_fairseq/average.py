@@ -24,6 +24,7 @@ from .checkpoints import (
 )
 from .errors import UsageError
 from .headmap import HeadMap, head_map_of
+from .restart import updates_of
 
 GATES = "head_gates."
 IMPORTANCE = GATES + "importance"
@@ -92,7 +93,6 @@ def _member(path: Path, state: Mapping[str, Any]) -> _Member:
             "from after the freeze"
         )
     firsts = _first_names(weights)
-    history = state.get("optimizer_history") or [{}]
     return _Member(
         path,
         heads,
@@ -101,7 +101,7 @@ def _member(path: Path, state: Mapping[str, Any]) -> _Member:
         | {name: getattr(arguments, name, None) for name in STRUCTURE},
         {name: (value.shape, value.dtype, firsts[name]) for name, value in weights.items()},
         {name: value for name, value in weights.items() if _is_fixed(name, value)},
-        int(history[-1].get("num_updates", 0)),
+        updates_of(state),
     )
 
 

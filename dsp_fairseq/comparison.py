@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +11,10 @@ from pathlib import Path
 
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
-from sacremoses import MosesDetokenizer
 
 from .errors import UsageError
 from .results import Run
-from .score import join_subwords, read_generated
+from .score import join_subwords, read_generated, read_prepared
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 12345
@@ -68,34 +66,17 @@ class Texts:
 
     def __init__(self, data: Path | None) -> None:
         self._cache: dict[Path, tuple[list[str], list[str]]] = {}
-        self._detokenise = None
-        self._join = join_subwords("bpe")
-        self._lowercase = False
-        self._plain: list[str] | None = None
-        if data is not None:
-            self._use(data)
-
-    def _use(self, data: Path) -> None:
-        try:
-            prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-            plain = (data / "raw/test.tgt").read_text(encoding="utf-8")
-            self._join = join_subwords(prep["subword"])
-            self._lowercase = bool(prep["lowercase"])
-            if prep["tokenized"]:
-                self._detokenise = MosesDetokenizer(lang=prep["target"]).detokenize
-        except (OSError, ValueError, KeyError) as error:
-            raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
-        self._plain = plain.removesuffix("\n").split("\n")
+        self._prepared = None if data is None else read_prepared(data, "test")
 
     @property
     def is_plain(self) -> bool:
         """Whether texts are detokenised and references those of the data."""
-        return self._plain is not None
+        return self._prepared is not None
 
     def metric(self) -> BLEU:
         """The metric that fits these texts."""
-        if self.is_plain:
-            return BLEU(lowercase=self._lowercase)
+        if self._prepared is not None:
+            return BLEU(lowercase=self._prepared.lowercase)
         return BLEU(tokenize="none", force=True)
 
     def read(self, run: Run) -> tuple[list[str], list[str]]:
@@ -106,18 +87,19 @@ class Texts:
         """
         path = run.folder / "test.out"
         if path not in self._cache:
+            prepared = self._prepared
+            words = join_subwords("bpe") if prepared is None else prepared.words
             hypotheses, references = (
-                [self._join(line) for line in side] for side in read_generated(path)
+                [words(line) for line in side] for side in read_generated(path)
             )
-            if self._plain is not None:
-                if len(hypotheses) != len(self._plain):
+            if prepared is not None:
+                if len(hypotheses) != len(prepared.references):
                     raise UsageError(
                         f"{path} has {len(hypotheses)} sentences, the test split has "
-                        f"{len(self._plain)}"
+                        f"{len(prepared.references)}"
                     )
-                references = self._plain
-                if self._detokenise is not None:
-                    hypotheses = [self._detokenise(line.split()) for line in hypotheses]
+                references = prepared.references
+                hypotheses = prepared.plain_text(hypotheses)
             self._cache[path] = hypotheses, references
         return self._cache[path]
 

@@ -155,6 +155,11 @@ def bleu_against_heads(
     axes.margins(y=0.08)
     axes.set_xlabel(f"heads kept, of {num_heads}", fontsize=10.5, color=INK)
     axes.set_ylabel("sacreBLEU, test", fontsize=10.5, color=INK)
+    _legend_below(figure, handles)
+    return figure
+
+
+def _legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
@@ -163,7 +168,6 @@ def bleu_against_heads(
         fontsize=9.5,
         handlelength=3.6,
     )
-    return figure
 
 
 # ---- head survival
@@ -319,14 +323,7 @@ def training_curves(
     grid[0, 0].set_ylabel("temperature", fontsize=10, color=INK)
     grid[1, 0].set_ylabel("margin", fontsize=10, color=INK)
     grid[1, 0].set_ylim(bottom=0)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(4, len(methods)),
-        frameon=False,
-        fontsize=9.5,
-        handlelength=3.6,
-    )
+    _legend_below(figure, handles)
     return figure
 
 

@@ -227,7 +227,6 @@ class HeadGates(nn.Module):
         )
 
     def _freeze(self) -> None:
-        self.frozen.fill_(1.0)
         self._set_frozen(True)
         kept = self.layout.kept(self.mask)
         logger.info(
@@ -241,6 +240,7 @@ class HeadGates(nn.Module):
 
     def _set_frozen(self, frozen: bool) -> None:
         self._is_frozen = frozen
+        self.frozen.fill_(float(frozen))
         # Momentum must not move it on.
         importance_flags(self.importance)["learns"] = not frozen
         importance_flags(self.importance)["alone"] = self.holds_weights
@@ -256,7 +256,6 @@ class HeadGates(nn.Module):
         with torch.no_grad():
             self.importance.copy_(importance)
         self.mask.copy_(self._top_k(self.plan.budget))
-        self.frozen.fill_(1.0)
         self._set_frozen(True)
 
     def after_load(self) -> None:

@@ -42,6 +42,7 @@ from .recipe import (
     train_flags,
 )
 from .recipe import load_recipe as read_recipe
+from .restart import updates_of
 from .score import score_file
 
 RUN_FILE, RESULT_FILE, LOG_FILE = "run.yaml", "result.json", "train.log"
@@ -411,8 +412,7 @@ def has_trained(run: Run) -> bool:
         return False
     if log.exists() and " | done training in " in log.read_text("utf-8", "replace"):
         return True
-    history = load_checkpoint(last).get("optimizer_history") or [{}]
-    return 0 < max_update(run) <= history[-1].get("num_updates", 0)
+    return 0 < max_update(run) <= updates_of(load_checkpoint(last))
 
 
 def mend_checkpoints(folder: Path) -> None:

@@ -88,6 +88,57 @@ def _score(
     return Score(round(result.score, 2), f"{name}|{metric.get_signature()}")
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """One split of a folder that ``data-prep/`` made, and how its text was prepared.
+
+    Attributes:
+        target: the language of the references.
+        references: the untouched target side.
+        words: turns the subword units of a line into words.
+        lowercase: whether everything was lowercased.
+        detokenise: turns the tokens of a line into plain text; None where nothing was tokenised.
+    """
+
+    target: str
+    references: list[str]
+    words: Callable[[str], str]
+    lowercase: bool
+    detokenise: Callable[[list[str]], str] | None
+
+    def plain_text(self, lines: Sequence[str]) -> list[str]:
+        """Lines of words as plain text."""
+        if self.detokenise is None:
+            return list(lines)
+        return [self.detokenise(line.split()) for line in lines]
+
+
+def read_prepared(data: Path, split: str) -> Prepared:
+    """Reads the references of a split, and how it was prepared.
+
+    Raises:
+        UsageError: the folder is not one that ``data-prep/`` made, or it is damaged.
+    """
+    try:
+        prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
+        subword, target = prep["subword"], prep["target"]
+        tokenized, lowercase = prep["tokenized"], prep["lowercase"]
+        plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
+        ) from None
+    return Prepared(
+        target,
+        plain.removesuffix("\n").split("\n"),
+        join_subwords(subword),
+        bool(lowercase),
+        MosesDetokenizer(lang=target).detokenize if tokenized else None,
+    )
+
+
 def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Score]:
     """Scores an output of fairseq-generate against a folder that ``data-prep/`` made.
 
@@ -102,20 +153,11 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
     Raises:
         UsageError: unreadable files, or another number of sentences than the references have.
     """
-    try:
-        prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-        subword, target = prep["subword"], prep["target"]
-        tokenized, lowercase = prep["tokenized"], prep["lowercase"]
-        plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise UsageError(
-            f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
-        ) from None
-    plain_references = plain.removesuffix("\n").split("\n")
-    words = join_subwords(subword)
-    hypotheses, references = ([words(line) for line in side] for side in read_generated(generated))
+    prepared = read_prepared(data, split)
+    plain_references, lowercase = prepared.references, prepared.lowercase
+    hypotheses, references = (
+        [prepared.words(line) for line in side] for side in read_generated(generated)
+    )
     if len(hypotheses) != len(plain_references):
         raise UsageError(
             f"{generated} has {len(hypotheses)} sentences, the {split} split of {data} has "
@@ -123,19 +165,13 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
             "unless it is given --required-batch-size-multiple 1"
         )
 
-    def plain_text(lines: Sequence[str]) -> list[str]:
-        if not tokenized:
-            return list(lines)
-        detokenizer = MosesDetokenizer(lang=target)
-        return [detokenizer.detokenize(line.split()) for line in lines]
-
-    same = detokenised_bleu(plain_text(references), plain_references, lowercase).score
+    same = detokenised_bleu(prepared.plain_text(references), plain_references, lowercase).score
     if same < SAME_REFERENCES:
         raise UsageError(
             f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
-            f"was made from other data, or not into its target language {target}"
+            f"was made from other data, or not into its target language {prepared.target}"
         )
-    translations = plain_text(hypotheses)
+    translations = prepared.plain_text(hypotheses)
     return {
         "sacrebleu": detokenised_bleu(translations, plain_references, lowercase),
         "chrf": chrf(translations, plain_references, lowercase),
