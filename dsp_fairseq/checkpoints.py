@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import re
 import shutil
@@ -117,7 +118,8 @@ def model_arguments(state: Mapping[str, Any]) -> Namespace:
     args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
     fill_in = ARCH_CONFIG_REGISTRY.get(architecture(args))
     if fill_in is not None:
-        fill_in(args)
+        # Without the checks of a training's flags.
+        inspect.unwrap(fill_in)(args)
     return args
 
 

@@ -176,6 +176,10 @@ class HeadGates(nn.Module):
             return self.mask
         return self._top_k(budget)
 
+    def reachable_mask(self) -> Tensor:
+        """The 0/1 mask ``[N]`` of the heads that some budget opens: the sets are nested."""
+        return self._top_k(max(self.plan.budgets))
+
     # ---- training
 
     def begin_forward(self) -> bool:

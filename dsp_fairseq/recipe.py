@@ -327,7 +327,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         raise UsageError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
     command = f"recipe {recipe.name}, fairseq-train"
     parser = options.get_training_parser()
-    words = [recipe.data, *arguments_of(train_flags(recipe, folder))]
+    # Without the name of the data, which need not be there yet.
+    words = ["", *arguments_of(train_flags(recipe, folder))]
     args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         plan_pruning(args, HeadLayout.from_config(args))

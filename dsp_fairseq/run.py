@@ -25,6 +25,7 @@ import yaml
 
 from .arguments import CommandParser
 from .checkpoints import load_checkpoint
+from .corpus import check_dictionaries
 from .errors import UsageError
 from .export import count_parameters, slice_weights
 from .headmap import head_map_of
@@ -183,8 +184,7 @@ def check_data(run: Run) -> None:
     if not folder.is_dir():
         how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
         raise UsageError(f"there is no data folder {folder}{how}")
-    if not any(folder.glob("dict.*.txt")):
-        raise UsageError(f"{folder} holds no dictionaries (dict.*.txt): prepare the data again")
+    check_dictionaries(folder)
     if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
         raise UsageError(
             f"the data in {folder} is not what this run was made from: its sha256 is "

@@ -15,6 +15,7 @@ from torch import nn
 
 from .attention import GatedAttention
 from .checkpoints import model_arguments
+from .corpus import check_dictionaries
 from .errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,8 @@ def convert_to_ctranslate2(
 
     arguments = model_arguments(state)
     _refuse(arguments)
-    if data is not None and not any(data.glob("dict.*.txt")):
-        raise UsageError(f"--data {data} holds no dictionaries (dict.*.txt)")
+    if data is not None:
+        check_dictionaries(data)
     overrides = {} if data is None else {"data": str(data)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.pt"

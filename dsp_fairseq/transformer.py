@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from fairseq.modules.transformer_layer import (
     TransformerDecoderLayerBase,
     TransformerEncoderLayerBase,
 )
+from fairseq.utils import split_paths
 from torch import Tensor, nn
 
 from .attention import GatedAttention
@@ -39,6 +41,7 @@ from .config import (
     resolve_kept_heads,
     training_flag,
 )
+from .corpus import check_corpus
 from .errors import UsageError
 from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
@@ -228,6 +231,7 @@ class DspTransformerModel(TransformerModel):
                 self._begin_training()
             if self.head_gates.begin_forward():
                 self._open_heads()
+                self._hold_empty_sites()
             if self.head_gates.is_sampling:
                 self.scale_heads(self.head_gates())
             if self.head_gates.holds_weights:
@@ -256,6 +260,7 @@ class DspTransformerModel(TransformerModel):
 
     def _begin_training(self) -> None:
         self._has_trained = True
+        self._hold_empty_sites()
         if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_frozen:
             return
         plan, layout = self.head_gates.plan, self.head_gates.layout
@@ -356,6 +361,21 @@ class DspTransformerModel(TransformerModel):
         kept = self.head_gates.layout.kept(self.head_gates.open_mask())
         for site, heads in kept.items():
             self._attentions[site].use_heads(heads)
+
+    def _hold_empty_sites(self) -> None:
+        """Tells the optimizer's wrappers that a site left without heads has no gradients.
+
+        Those of several processes would make zeros of them, and momentum would go on moving the
+        weights. The bias of the output projection is all that such a site still uses.
+        """
+        if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_sampling:
+            return
+        for site, heads in self.head_gates.layout.kept(self.head_gates.reachable_mask()).items():
+            if not heads:
+                attention = self._attentions[site]
+                for parameter in attention.parameters():
+                    if parameter is not attention.out_proj.bias:
+                        parameter.requires_grad_(False)
 
 
 def _is_dense(state_dict: dict[str, Tensor]) -> bool:
@@ -495,12 +515,17 @@ _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
 
 
 def _checked(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:
-    """fairseq-train enters its sharding, and may fail there, before it builds the model; while it
-    parses the flags it calls this."""
+    """fairseq-train enters its sharding and opens its data before it builds the model, and its own
+    errors are tracebacks; when it has parsed the flags it calls this."""
 
     @wraps(fill_in)
     def fill_in_and_check(args: Any) -> None:
         refuse_sharding(args)
+        # Afterwards they are a configuration with a name, in other commands too.
+        just_parsed = not hasattr(args, "_name")
+        if just_parsed and getattr(args, "task", None) == "translation" and args.data:
+            folder = Path(split_paths(args.data)[0])
+            check_corpus(folder, args.source_lang, args.target_lang, args.train_subset)
         fill_in(args)
 
     return fill_in_and_check

@@ -30,6 +30,7 @@ class Case:
         status: the exit status.
         stdin: what is piped in.
         disk: how many bytes a file may have, as on a disk that is full.
+        data: the data that fairseq-train gets, in the folder (default: a prepared one).
     """
 
     command: str
@@ -40,6 +41,7 @@ class Case:
     status: int = 1
     stdin: bytes = b""
     disk: int | None = None
+    data: str | None = None
 
 
 def _half() -> bytes:
@@ -188,7 +190,7 @@ CHECKPOINT_CASES = [
          disk=5000),
     Case("dsp-export", "missing dictionaries for CTranslate2",
          "{frozen} --format ctranslate2 --data . --output out",
-         "--data . holds no dictionaries"),
+         ". holds no dictionaries"),
     Case("dsp-heads", "no such checkpoint", "no.pt", "cannot read no.pt"),
     Case("dsp-heads", "a checkpoint cut off in the middle", "half.pt",
          "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
@@ -260,6 +262,7 @@ SCORE_CASES = [
 
 # ---- fairseq's commands with the user-dir
 
+TEXT_IN_DATA = {"data/train.de-en.de.idx": "", "data/train.de-en.en.idx": ""}
 TRAIN_CASES = [
     Case("fairseq-train", mistake, arguments, message, status=status)
     for mistake, arguments, message, status in (
@@ -288,8 +291,18 @@ TRAIN_CASES = [
          "argument --cooldown-steps: invalid int value: 'soon'", 2),
         ("an unknown estimator", "--gate-estimator magic",
          "argument --gate-estimator: invalid choice: 'magic'", 2),
+        ("an unknown language", "--source-lang fr",
+         "has no dictionary of 'fr' (dict.fr.txt), only of de, en", 1),
+        ("a split that is not there", "--train-subset trian", "has no trian split of de and en", 1),
     )
 ] + [
+    Case("fairseq-train", "no data folder", "", "there is no data folder", data="data"),
+    Case("fairseq-train", "a data folder without dictionaries", "", "data holds no dictionaries",
+         TEXT_IN_DATA, data="data"),
+    Case("fairseq-train", "a missing dictionary", "", "data has no dictionary of 'en'",
+         {**TEXT_IN_DATA, "data/dict.de.txt": ""}, data="data"),
+    Case("fairseq-train", "dictionaries without text", "", "data holds no binarised text",
+         {"data/dict.de.txt": "", "data/dict.en.txt": ""}, data="data"),
     Case("fairseq-generate", "K above the number of heads",
          """{frozen} --model-overrides "{{'num_of_heads': '99'}}\"""",
          "--num-of-heads 99 is not a whole number from 0 to 6"),

@@ -131,13 +131,17 @@ def train(run, corpus) -> Callable[..., Outcome]:
     """fairseq-train on the tiny corpus: a 2+2-layer model of 4 heads, 24 heads in all."""
 
     def run_train(
-        save_dir: Path, *flags: str | Path, gated: bool = True, cpu: bool = True
+        save_dir: Path,
+        *flags: str | Path,
+        gated: bool = True,
+        cpu: bool = True,
+        data: Path = corpus,
     ) -> Outcome:
         defaults = COMMON | (GATED if gated else STOCK) | {"--save-dir": str(save_dir)}
         given = {str(flag) for flag in flags}
         rest = [part for pair in defaults.items() if pair[0] not in given for part in pair]
         device = ["--cpu"] if cpu else []
-        return run("train", corpus, *device, "--share-all-embeddings", *rest, *flags)
+        return run("train", data, *device, "--share-all-embeddings", *rest, *flags)
 
     return run_train
 

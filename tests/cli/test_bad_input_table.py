@@ -96,7 +96,8 @@ def fail(request, monkeypatch, tmp_path, capsys):
 
     def in_fairseq(case: Case, arguments: list[str]) -> tuple[int, str]:
         if case.command == "fairseq-train":
-            outcome = request.getfixturevalue("train")(tmp_path / "run", *arguments)
+            elsewhere = {"data": tmp_path / case.data} if case.data else {}
+            outcome = request.getfixturevalue("train")(tmp_path / "run", *arguments, **elsewhere)
         else:
             path, *flags = arguments
             outcome = request.getfixturevalue("generate")(path, *flags)
