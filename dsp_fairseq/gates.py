@@ -19,6 +19,7 @@ from .subset import (
     linear,
     log_linear,
     logistic_from_gumbel,
+    margin,
     top_k_mask,
 )
 
@@ -142,6 +143,9 @@ class HeadGates(nn.Module):
     def update_budget(self) -> int:
         """The K of the current update: of several budgets each update draws one."""
         budgets = self.plan.budgets
+        if self.holds_weights:
+            # Importance, trained alone, learns nothing where there is no choice.
+            budgets = tuple(b for b in budgets if 0 < b < self.layout.num_heads)
         return budgets[choose(len(budgets), self.plan.seed, self.num_updates)]
 
     @property
@@ -178,14 +182,17 @@ class HeadGates(nn.Module):
 
     def reachable_mask(self) -> Tensor:
         """The 0/1 mask ``[N]`` of the heads that some budget opens: the sets are nested."""
-        return self._top_k(max(self.plan.budgets))
+        largest = max(self.plan.budgets)
+        frozen = self.is_frozen and largest == self.plan.budget
+        return self.mask if frozen else self._top_k(largest)
 
     # ---- training
 
     def begin_forward(self) -> bool:
-        """Called before each training forward pass; returns whether other heads are open now."""
+        """Called before each training forward pass; returns whether other heads may be open now."""
+        several = len(self.plan.budgets) > 1
         if self.is_frozen:
-            return len(self.plan.budgets) > 1
+            return several
         top = self._top_k(self.plan.budget)
         # Compared on the device: asking for the answer here would stall a GPU at every update.
         changed = (top != self.mask).any()
@@ -194,7 +201,7 @@ class HeadGates(nn.Module):
         self.mask.copy_(top)
         if self.num_updates < self.plan.freeze_after or self.is_constant:
             importance_flags(self.importance)["alone"] = self.holds_weights
-            return False
+            return several and self.is_constant
         self._freeze()
         return True
 
@@ -307,17 +314,10 @@ class HeadGates(nn.Module):
             "temperature": torch.tensor(self.temperature),
             "gate_sum": gates.sum(),
             "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
-            "margin": self._margin(),
+            "margin": margin(self.importance.detach(), self.plan.budget),
             "frozen": self.frozen,
             **_kept_per_kind(self.layout, mask),
         }
-
-    def _margin(self) -> Tensor:
-        """Importance of the K-th head less that of the next; 0 where there is no choice."""
-        if self.is_constant:
-            return torch.zeros(())
-        ranked = self.importance.detach().sort(descending=True).values
-        return ranked[self.plan.budget - 1] - ranked[self.plan.budget]
 
 
 def _kept_per_kind(layout: HeadLayout, mask: Tensor) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from .errors import UsageError
 from .heads import HeadLayout, Site, parse_kept_heads
 from .plan import check_floors, parse_budget, parse_floors
 from .soundness import check_attentions, check_gates
-from .subset import top_k_mask
+from .subset import margin, top_k_mask
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -54,8 +54,7 @@ class HeadMap:
         """Importance ranked K-th less the next, as in the training log; None without a choice."""
         if self.importance is None or self.budget in (0, self.layout.num_heads):
             return None
-        ranked = self.importance.sort(descending=True).values
-        return float(ranked[self.budget - 1] - ranked[self.budget])
+        return float(margin(self.importance, self.budget))
 
     def count(self, kind: str) -> tuple[int, int]:
         """How many heads of one kind of site are kept, and how many there are."""

@@ -283,7 +283,8 @@ class DspTransformerModel(TransformerModel):
 
     def make_generation_fast_(self, **kwargs: Any) -> None:
         """fairseq's hook before generation; the attention modules drop their closed heads."""
-        self._open_heads()
+        # fairseq leaves training only afterwards, and an update may have another budget.
+        self.eval()
         super().make_generation_fast_(**kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:

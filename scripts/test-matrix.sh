@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
     cat <<'HELP'
-usage: test-matrix.sh [--dry-run] [arguments of pytest]
+usage: test-matrix.sh [--dry-run] [--only "VERSION ..."] [arguments of pytest]
 
 Runs scripts/test.sh in a fresh clone of the committed state, with the newest pip, on Python 3.10
 to 3.13, as far as they are there (python3.X on the path, those of pyenv, or
@@ -13,18 +13,31 @@ PYTHONS="/path/to/python ..."); then the set-up alone with pip 23.2. Each fetche
 compile fairseq: that is minutes and gigabytes. A table in the end says what was run, what was not,
 and the outcome; the exit status is 0 only if all that was run passed, and something was.
 
-  --dry-run   say what would be run
+  --dry-run             say what would be run
+  --only "3.10 3.12"    these versions of Python alone
 
-example: bash scripts/test-matrix.sh -m "not slow"
+example: bash scripts/test-matrix.sh --only "3.10 3.12" -m "not slow"
 HELP
 }
 
 old_pip=23.2
 dry=
-case ${1:-} in
-    -h | --help) usage; exit ;;
-    --dry-run) dry=yes; shift ;;
-esac
+versions="3.10 3.11 3.12 3.13"
+wanted=$versions
+while (($#)); do
+    case $1 in
+        -h | --help) usage; exit ;;
+        --dry-run) dry=yes; shift ;;
+        --only) wanted=${2:?"--only needs versions, as in --only \"3.10 3.12\""}; shift 2 ;;
+        *) break ;;
+    esac
+done
+for version in $wanted; do
+    [[ " $versions " == *" $version "* ]] || {
+        echo "test-matrix.sh: error: --only $version: choose from $versions" >&2
+        exit 1
+    }
+done
 
 version_of() { # PYTHON
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
@@ -62,9 +75,9 @@ row() { # PYTHON PIP WHAT OUTCOME
 
 # An environment of a given pip in a fresh clone; scripts/setup.sh keeps what it finds.
 attempt() { # VERSION PYTHON PIP WHAT COMMAND...
-    local version=$1 python=$2 pip=$3 what=$4 clone=$scratch/clone-$1-$3 wanted=
+    local version=$1 python=$2 pip=$3 what=$4 clone=$scratch/clone-$1-$3 release=
     shift 4
-    [[ $pip == newest ]] || wanted="==$pip"
+    [[ $pip == newest ]] || release="==$pip"
     if [[ $dry ]]; then
         row "$version" "$pip" "$what" "would be run with $python"
         return
@@ -73,7 +86,7 @@ attempt() { # VERSION PYTHON PIP WHAT COMMAND...
     runs=$((runs + 1))
     if git clone --quiet . "$clone" && "$python" -m venv "$clone/.venv" &&
         "$clone/.venv/bin/python" -m pip --disable-pip-version-check install --quiet \
-            --upgrade "pip${wanted}" &&
+            --upgrade "pip${release}" &&
         (cd "$clone" && "$@"); then
         row "$version" "$pip" "$what" passed
     else
@@ -84,8 +97,10 @@ attempt() { # VERSION PYTHON PIP WHAT COMMAND...
 }
 
 first=
-for version in 3.10 3.11 3.12 3.13; do
-    if python=$(find_python "$version"); then
+for version in $versions; do
+    if [[ " $wanted " != *" $version "* ]]; then
+        row "$version" newest "set-up and tests" "not run: left out"
+    elif python=$(find_python "$version"); then
         : "${first:=$version $python}"
         attempt "$version" "$python" newest "set-up and tests" bash scripts/test.sh "$@"
     else

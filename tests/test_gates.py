@@ -10,6 +10,12 @@ import torch
 from dsp_fairseq.errors import UsageError
 
 
+def _open_heads(model) -> int:
+    return sum(
+        a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
+    )
+
+
 @pytest.mark.parametrize("k", [0, 1, 7, 23, 24])
 @pytest.mark.parametrize("ties", [True, False])
 def test_exactly_k_heads_are_open_before_and_after_the_freeze(build, batch, k, ties):
@@ -23,10 +29,7 @@ def test_exactly_k_heads_are_open_before_and_after_the_freeze(build, batch, k, t
         model.eval()
         model(**batch)
         assert model.head_gates.open_mask().sum() == k
-        open_heads = sum(
-            a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
-        )
-        assert open_heads == k
+        assert _open_heads(model) == k
     assert model.head_gates.is_frozen == (not model.head_gates.is_constant)
 
 
@@ -268,10 +271,7 @@ def test_several_budgets_are_drawn_per_update_and_their_sets_are_nested(build, b
         assert model.head_gates.statistics()["gate_sum"] == pytest.approx(budget, abs=1e-4)
         if update >= 10:
             masks[budget] = model.head_gates.open_mask()
-            open_heads = sum(
-                a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
-            )
-            assert open_heads == budget
+            assert _open_heads(model) == budget
     assert seen == {4, 9, 24}
     assert (masks[4] <= masks[9]).all() and (masks[9] <= masks[24]).all()
     assert torch.equal(model.eval().head_gates.open_mask(), masks[4])
@@ -331,3 +331,58 @@ def test_the_control_keeps_a_random_set_from_the_start(build, batch):
         kept.append(model.head_gates.mask.clone())
         assert kept[-1].sum() == 6
     assert not torch.equal(*kept)
+
+
+@pytest.mark.parametrize("mode", ["joint", "pipelined"])
+@pytest.mark.parametrize("budgets", ["9,4,2", "24,4", "4,24", "0,4", "4,0,24", "0,24", "24,0"])
+def test_budgets_in_any_order_train_freeze_load_and_generate(build, batch, budgets, mode):
+    model = build(budgets, pruning_mode=mode, freeze_heads_after=6)
+    torch.nn.init.normal_(model.head_gates.importance)
+    model.load_state_dict(model.state_dict())
+    wanted = {int(budget) for budget in budgets.split(",")}
+    seen = set()
+    for update in range(30):
+        model.train()
+        model.set_num_updates(update)
+        model(**batch)[0].pow(2).sum().backward()
+        statistics = model.head_gates.statistics()
+        assert statistics["margin"] >= 0
+        seen.add(model.head_gates.update_budget)
+        if not model.head_gates.is_sampling:
+            assert _open_heads(model) == model.head_gates.update_budget
+    assert seen == wanted
+    first = int(budgets.split(",")[0])
+    copy = build(budgets, pruning_mode=mode)
+    copy.load_state_dict(model.state_dict())
+    # As fairseq-generate does it, which leaves the model in training until afterwards.
+    copy.train()
+    for update in range(30):
+        copy.set_num_updates(update)
+        if copy.head_gates.update_budget != first:
+            break
+    copy.make_generation_fast_()
+    copy.eval()
+    assert _open_heads(copy) == first
+    copy(**batch)
+
+
+def test_a_frozen_site_goes_on_training_whatever_the_floors_are_now(build, batch):
+    model = build(4, keep_at_least="decoder.cross=2", freeze_heads_after=0)
+    with torch.no_grad():
+        cross = model.head_gates.layout.indices("decoder.cross")
+        model.head_gates.importance[list(cross)] = -9.0
+    model.train()(**batch)
+    copy = build(4)
+    copy.load_state_dict(model.state_dict())
+    copy.train()(**batch)[0].pow(2).sum().backward()
+    kept = copy.head_gates.layout.kept(copy.head_gates.mask)
+    for site, attention in copy._attentions.items():
+        assert attention.q_proj.weight.requires_grad == bool(kept[site]), site
+        assert attention.out_proj.bias.requires_grad
+
+
+@pytest.mark.parametrize("k", [24, "24,4"])
+def test_all_weights_of_a_dense_model_are_trained(build, batch, k):
+    model = build(k, freeze_heads_after=0)
+    model.train()(**batch)
+    assert all(parameter.requires_grad for parameter in model.parameters())

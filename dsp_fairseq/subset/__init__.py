@@ -21,7 +21,7 @@ from .pass_gates import PassGates, concentration_penalty, sparsity_penalty
 from .random_subset import RandomSubset
 from .schedule import linear, log_linear
 from .straight_through import StraightThroughTopK, straight_through_top_k
-from .topk import top_k_mask
+from .topk import margin, top_k_mask
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "gumbel": GumbelTopK,
@@ -53,6 +53,7 @@ __all__ = [
     "linear",
     "log_linear",
     "logistic_from_gumbel",
+    "margin",
     "open_probability",
     "relaxed_top_k",
     "sample_subset",

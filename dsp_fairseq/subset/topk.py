@@ -40,3 +40,16 @@ def top_k_mask(
     mask = torch.zeros(n, device=importance.device)
     mask[torch.argsort(rank)[:k]] = 1.0
     return mask
+
+
+def margin(importance: Tensor, k: int) -> Tensor:
+    """Importance of the K-th head less that of the next (a scalar); 0 where K leaves no choice.
+
+    Args:
+        importance: log-weights ``[N]``, finite.
+        k: budget, ``0..N``.
+    """
+    if k in (0, importance.numel()):
+        return importance.new_zeros(())
+    ranked = importance.sort(descending=True).values
+    return ranked[k - 1] - ranked[k]

@@ -44,3 +44,18 @@ def test_nothing_to_run_is_no_success(bare):
     done = _run(**bare)
     assert done.returncode == 1
     assert done.stdout.count("not run: there is no Python") == 5
+
+
+def test_versions_can_be_chosen():
+    done = _run("--dry-run", "--only", "3.10 3.13")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines() if "left out" in line] == [
+        "3.11",
+        "3.12",
+    ]
+
+
+def test_a_version_that_is_not_supported():
+    done = _run("--only", "3.9")
+    assert done.returncode == 1
+    assert done.stderr == ("test-matrix.sh: error: --only 3.9: choose from 3.10 3.11 3.12 3.13\n")
