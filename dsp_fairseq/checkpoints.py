@@ -177,6 +177,19 @@ def refuse_existing(output: Path) -> None:
         raise UsageError(f"{output} exists: remove it or give another --output")
 
 
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or none; there is a file of that name or not.
+
+    Raises:
+        UsageError: it cannot be written, or the disk is full.
+    """
+    with in_place_of(path) as part:
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
 @contextmanager
 def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
     """A temporary path beside ``output`` that takes its name at the end, or disappears.

@@ -68,11 +68,6 @@ class Texts:
         self._cache: dict[Path, tuple[list[str], list[str]]] = {}
         self._prepared = None if data is None else read_prepared(data, "test")
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether texts are detokenised and references those of the data."""
-        return self._prepared is not None
-
     def metric(self) -> BLEU:
         """The metric that fits these texts."""
         if self._prepared is not None:

@@ -233,6 +233,10 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
         _plain(state["cfg"]).get("common", {}).get("seed"),
     )
     method = state.get(SCORED_BY) or PruningConfig.from_namespace(arguments).gate_estimator
+    tuned = _plain(state["cfg"]).get("checkpoint", {}).get("finetune_from_model")
+    if SCORED_BY not in state and tuned and not state["model"]["head_gates.last_change"]:
+        # The training began with heads that were chosen before.
+        method = "given"
     seed = next((seed for seed in seeds if seed is not None), None)
     return "|".join(
         [

@@ -137,9 +137,7 @@ def bleu_against_heads(
             capsize=3.5,
             zorder=3,
         )
-        handles.append(
-            Line2D([], [], **styles[method], linewidth=1.8, markersize=7, label=_text(method))
-        )
+        handles.append(_handle(method, styles[method]))
     if dense:
         value = spread(run.score("sacrebleu") for run in dense)
         if value.deviation:

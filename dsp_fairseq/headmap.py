@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from .arguments import CommandParser
-from .checkpoints import architecture, load_checkpoint, model_arguments
+from .checkpoints import architecture, load_checkpoint, model_arguments, write_whole
 from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout, Site, parse_kept_heads
@@ -404,17 +403,6 @@ def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None
             raise UsageError(f"{path} exists: give --force to replace it")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Writes a whole file or none."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-heads``."""
     parser = CommandParser(
@@ -461,9 +449,9 @@ and --num-of-heads shows what another K would keep.""",
     as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
     picture = render_plot(head_map, suffix) if args.plot else b""
     if json_file:
-        _write(json_file, as_json.encode() + b"\n")
+        write_whole(json_file, as_json.encode() + b"\n")
     if args.plot:
-        _write(args.plot, picture)
+        write_whole(args.plot, picture)
     print(as_json if args.json == "-" else render_text(head_map))
 
 

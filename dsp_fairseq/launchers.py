@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,7 +15,8 @@ from typing import Any, Protocol
 import torch
 
 from .errors import UsageError
-from .run import Run, execute, interrupt
+from .run import execute, interrupt
+from .run_folder import Run
 
 
 class Handle(Protocol):
@@ -137,7 +139,8 @@ class SubmititLauncher:
             if job.done():
                 continue
             if self._is_local:  # its cancel() sends SIGINT, which background processes ignore
-                os.kill(int(job.job_id), signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)
             else:
                 job.cancel(check=False)
 

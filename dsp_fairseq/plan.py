@@ -238,7 +238,7 @@ def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> No
     Raises:
         UsageError: the training would not end where the fine-tuning does.
     """
-    if not max_update or set(plan.budgets) <= {0, layout.num_heads}:
+    if set(plan.budgets) <= {0, layout.num_heads}:
         return
     if plan.finetune_updates is not None:
         end = plan.freeze_after + plan.finetune_updates
@@ -247,6 +247,7 @@ def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> No
                 f"the freeze after {plan.freeze_after} updates and --finetune-updates "
                 f"{plan.finetune_updates} make {end} updates: give --max-update {end}"
             )
+    if not max_update:
         return
     if plan.cooldown_steps > max_update:
         logger.warning(

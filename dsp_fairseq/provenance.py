@@ -49,6 +49,8 @@ def git_state() -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
+        # A virtual environment may lie in a repository of something else.
+        git("ls-files", "--error-unmatch", "__init__.py")
         return {
             "revision": git("rev-parse", "HEAD"),
             "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),

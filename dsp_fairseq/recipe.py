@@ -13,14 +13,16 @@ import yaml
 from fairseq import options
 
 from . import USER_DIR
+from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout
-from .plan import plan_pruning
+from .plan import check_schedule, plan_pruning
+from .subset import ESTIMATORS
 
 Flags = dict[str, "str | bool"]
 """Flags of a fairseq command by their long names without dashes; True is a flag without a value."""
 
-PRUNING_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
+SCHEDULE_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
 """What a run whose heads are chosen without training has no use for."""
 
 
@@ -91,7 +93,7 @@ class Recipe:
         """How heads are chosen, in one word."""
         if self.score is not None:
             return str(self.score.get("method", "score"))
-        return str(self.train.get("gate-estimator", "gumbel"))
+        return str(self.train.get("gate-estimator", PruningConfig().gate_estimator))
 
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome, as plain YAML types."""
@@ -244,11 +246,10 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
     if recipe.score is not None:
         start = str(folder / "scored.pt")
         given["max-update"] = given.get("finetune-updates", "0")
-        for name in PRUNING_FLAGS:
+        for name in SCHEDULE_FLAGS:
             given.pop(name, None)
     elif given.get("pruning-mode") == "pipelined" and "max-update" not in given:
-        freeze = given.get("freeze-heads-after") or given.get("cooldown-steps")
-        parts = [str(freeze), str(given.get("finetune-updates", "0"))]
+        parts = [_freeze_of(given), str(given.get("finetune-updates", "0"))]
         # What is no number is for fairseq-train's own parser to refuse.
         if all(part.isdigit() for part in parts):
             given["max-update"] = str(sum(map(int, parts)))
@@ -258,6 +259,16 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
     flags |= {"save-dir": str(folder), "log-format": "json"}
     flags.setdefault("log-interval", "50")
     return flags
+
+
+def _freeze_of(flags: Flags) -> str:
+    """Updates until the freeze, as :func:`~dsp_fairseq.plan.plan_pruning` has it."""
+    defaults = PruningConfig()
+    estimator = ESTIMATORS.get(str(flags.get("gate-estimator", defaults.gate_estimator)))
+    if estimator is not None and not estimator.learns:
+        return "0"
+    cooldown = flags.get("cooldown-steps", defaults.cooldown_steps)
+    return str(flags.get("freeze-heads-after", cooldown))
 
 
 def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:
@@ -331,7 +342,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     words = ["", *arguments_of(train_flags(recipe, folder))]
     args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
-        plan_pruning(args, HeadLayout.from_config(args))
+        layout = HeadLayout.from_config(args)
+        check_schedule(plan_pruning(args, layout), layout, args.max_update)
     generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
     parser = options.get_generation_parser()
     _parse(

@@ -161,6 +161,10 @@ def _rivals(runs: Sequence[Run]) -> list[tuple[list[Run], list[Run]]]:
 
 
 def _contest(texts: Texts, first: list[Run], second: list[Run]) -> Contest:
+    # Over the seeds that both have; with none in common, over what there is.
+    common = {run.seed for run in first} & {run.seed for run in second}
+    if common:
+        first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
     if _bleu(first).mean < _bleu(second).mean:
         first, second = second, first
     of_seed = {run.seed: run for run in second}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import shlex
+import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import model_arguments, peek
+from .checkpoints import in_place_of, model_arguments, peek
 from .config import training_flag
 from .errors import UsageError
 from .heads import HeadLayout
@@ -111,6 +113,26 @@ def newest_sound(folder: Path) -> tuple[Path, int] | None:
         return None
     updates, _, _, path = max(found)
     return path, updates
+
+
+def mend_checkpoints(folder: Path) -> None:
+    """Lets a killed training go on: from the newest sound checkpoint, without those cut off.
+
+    fairseq writes the first file of a save atomically and copies it to the other names.
+    """
+    broken = [path for path in folder.glob("checkpoint*.pt") if not zipfile.is_zipfile(path)]
+    last = folder / LAST
+    if last in broken and (sound := newest_sound(folder)):
+        copy_whole(sound[0], last)
+        broken.remove(last)
+    for path in broken:
+        path.unlink()
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file so that the copy is whole or not there."""
+    with in_place_of(target) as part:
+        shutil.copyfile(source, part)
 
 
 def updates_of(state: Mapping[str, Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def convert_to_ctranslate2(
     from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
 
     arguments = model_arguments(state)
-    _refuse(arguments)
+    _refuse(arguments, reader._SUPPORTED_ACTIVATIONS)
     if data is not None:
         check_dictionaries(data)
     overrides = {} if data is None else {"data": str(data)}
@@ -106,7 +106,7 @@ def convert_to_ctranslate2(
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _refuse(arguments: Any) -> None:
+def _refuse(arguments: Any, activations: Container[str]) -> None:
     encoder, decoder = arguments.encoder_attention_heads, arguments.decoder_attention_heads
     if encoder != decoder:
         raise UsageError(
@@ -120,8 +120,14 @@ def _refuse(arguments: Any) -> None:
     ):
         if value:
             raise UsageError(f"CTranslate2 has no counterpart of {name}")
-    if arguments.encoder_normalize_before != arguments.decoder_normalize_before:
-        raise UsageError("CTranslate2 wants --encoder- and --decoder-normalize-before alike")
+    if arguments.activation_fn not in activations:
+        raise UsageError(
+            f"CTranslate2 has no counterpart of --activation-fn {arguments.activation_fn}"
+        )
+    for name in ("normalize_before", "embed_dim"):
+        if getattr(arguments, f"encoder_{name}") != getattr(arguments, f"decoder_{name}"):
+            flag = name.replace("_", "-")
+            raise UsageError(f"CTranslate2 wants --encoder-{flag} and --decoder-{flag} alike")
 
 
 def pad_heads(attention: GatedAttention, heads: int) -> None:

@@ -20,30 +20,26 @@ import rich.live
 import rich.table
 
 from .arguments import CommandParser
+from .checkpoints import write_whole
 from .errors import UsageError
 from .launchers import LAUNCHERS, Handle, Launcher
-from .processes import stop_all
-from .recipe import Recipe, load_recipe, load_yaml, merge_flags
-from .run import (
+from .processes import locked, stop_all
+from .recipe import Recipe, check_flags, load_recipe, load_yaml, merge_flags
+from .results import DENSE, RUNS_FILE
+from .run import add_prepare_flag, interrupt
+from .run_checks import check_run, prepare_data
+from .run_folder import (
     BEST,
     RESULT_FILE,
     Run,
-    add_prepare_flag,
-    check_flags,
-    check_run,
     commands_of,
     default_folder,
-    interrupt,
     is_done,
-    prepare_data,
-    read_result,
     stage_of,
     targets_of,
-    write_whole,
 )
+from .run_result import read_result
 
-LINES_FILE = "runs.jsonl"
-DENSE = "dense"
 POLL_SECONDS = 1.0
 
 _KEYS = (
@@ -200,7 +196,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     Raises:
         UsageError: the first mistake.
     """
-    read_lines(grid.folder / LINES_FILE)
+    read_lines(grid.folder / RUNS_FILE)
     coming = grid.dense is not None and not is_done(grid.dense)
     for job in jobs:
         check_run(job.run, start_is_coming=coming)
@@ -222,8 +218,15 @@ def collect(grid: Grid, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     The lines come from the runs' own results, so that a kill at any moment is healed by the next
     call. Lines of runs that another grid made in the same folder are kept.
     """
-    path = grid.folder / LINES_FILE
-    ids = {name for job in jobs for name, _ in job.results} | {DENSE}
+    grid.folder.mkdir(parents=True, exist_ok=True)
+    with locked(grid.folder, wait=True):
+        return _collect(grid, jobs, grid.folder / RUNS_FILE)
+
+
+def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]]:
+    ids = {name for job in jobs for name, _ in job.results}
+    if grid.dense_folder is not None:
+        ids.add(DENSE)
     lines = [line for line in read_lines(path) if line["id"] not in ids]
     lines = [line for line in lines if (grid.folder / line["folder"] / RESULT_FILE).exists()]
     if grid.dense is None and grid.dense_folder is not None:
@@ -234,7 +237,6 @@ def collect(grid: Grid, jobs: Sequence[Job]) -> list[dict[str, Any]]:
                 lines.append(_line(grid, folder, name, job.method))
     text = "".join(json.dumps(line) + "\n" for line in lines)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        grid.folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     return lines
 
@@ -321,7 +323,7 @@ def run_jobs(
             progress.handle = launcher.submit(progress.job.run)
             running.append(progress)
         on_change()
-        if running:
+        if running or waiting:
             time.sleep(POLL_SECONDS)
     on_change()
 
@@ -478,7 +480,7 @@ def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
     failed = [item for item in progress if item.error is not None]
     for item in failed:
         print(f"dsp-sweep: {item.job.id} failed: {item.error}", file=sys.stderr)
-    print(f"{len(progress) - len(failed)} of {len(progress)} runs: {grid.folder / LINES_FILE}")
+    print(f"{len(progress) - len(failed)} of {len(progress)} runs: {grid.folder / RUNS_FILE}")
     return 1 if failed else 0
 
 

@@ -6,8 +6,6 @@ import logging
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +29,6 @@ from fairseq.modules.transformer_layer import (
     TransformerDecoderLayerBase,
     TransformerEncoderLayerBase,
 )
-from fairseq.utils import split_paths
 from torch import Tensor, nn
 
 from .attention import GatedAttention
@@ -41,13 +38,13 @@ from .config import (
     resolve_kept_heads,
     training_flag,
 )
-from .corpus import check_corpus
 from .errors import UsageError
 from .formats import FORMAT_KEY, upgrade_weights
 from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 from .optim import importance_flags
 from .plan import check_schedule, plan_pruning
+from .refusals import checked_when_parsed, refuse_machine, refuse_unsupported
 from .restart import check_start
 from .soundness import check_gates, check_shapes, check_tensors
 from .watch import UpdateWatch
@@ -318,7 +315,7 @@ class DspTransformerModel(TransformerModel):
             state_dict.setdefault(FORMAT_KEY, self.head_gates.state_dict()["format"])
             return
         own = {f"head_gates.{key}": value for key, value in self.head_gates.state_dict().items()}
-        if training_flag(self.args, "finetune_from_model") and _is_dense(state_dict):
+        if training_flag(self.args, "finetune_from_model") and _has_all_heads(state_dict):
             for key in own:
                 state_dict.pop(key, None)
         missing = [key for key in own if key not in state_dict]
@@ -379,7 +376,7 @@ class DspTransformerModel(TransformerModel):
                         parameter.requires_grad_(False)
 
 
-def _is_dense(state_dict: dict[str, Tensor]) -> bool:
+def _has_all_heads(state_dict: dict[str, Tensor]) -> bool:
     """Whether this is a gated model that was trained with all its heads."""
     budgets = state_dict.get("head_gates.budgets")
     return budgets is not None and bool(budgets[-1]) and int(budgets.sum()) == 1
@@ -411,84 +408,6 @@ def find_attentions(
             yield Site(DECODER_CROSS, number), layer.encoder_attn
 
 
-_UNSUPPORTED: tuple[tuple[str, str], ...] = (
-    ("quant_noise_pq", "--quant-noise-pq"),
-    ("quant_noise_scalar", "--quant-noise-scalar"),
-    ("encoder_xformers_att_config", "--encoder-xformers-att-config"),
-    ("decoder_xformers_att_config", "--decoder-xformers-att-config"),
-    ("cross_self_attention", "--cross-self-attention"),
-    ("encoder_layers_to_keep", "--encoder-layers-to-keep"),
-    ("decoder_layers_to_keep", "--decoder-layers-to-keep"),
-    ("base_layers", "--base-layers"),
-    ("store_ema", "--store-ema"),
-)
-
-
-def refuse_unsupported(args: Any) -> None:
-    """Refuses what head pruning cannot do, by the name of its flag.
-
-    Raises:
-        UsageError: the first such flag that is set.
-    """
-    for name, flag in _UNSUPPORTED:
-        if getattr(args, name, None):
-            raise UsageError(f"{flag} is not supported by dsp_transformer")
-    optimizer = getattr(args, "optimizer", None)
-    exported = getattr(args, "kept_heads", None) is not None
-    if optimizer not in (None, "dsp_adam") and not exported:
-        raise UsageError(
-            f"--optimizer {optimizer} would train importance at the model's learning rate: "
-            "use --optimizer dsp_adam"
-        )
-    flattens = getattr(args, "fp16", False) and not (
-        getattr(args, "fp16_no_flatten_grads", False)
-        or getattr(args, "memory_efficient_fp16", False)
-    )
-    if flattens:
-        raise UsageError(
-            "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
-        )
-    backend = getattr(args, "ddp_backend", None)
-    refuse_sharding(args)
-    waits_for_all = backend in ("c10d", "pytorch_ddp")
-    if (
-        (getattr(args, "distributed_world_size", None) or 1) > 1
-        and waits_for_all
-        and not getattr(args, "find_unused_parameters", False)
-    ):
-        raise UsageError(
-            f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
-            "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
-        )
-
-
-def refuse_machine(args: Any) -> None:
-    """Refuses ways of training that this machine does not have, by the name of their flag.
-
-    Raises:
-        UsageError: the first such flag that is set.
-    """
-    if training_flag(args, "tpu"):
-        raise UsageError(
-            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
-            "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
-        )
-    without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
-    for flag in ("fp16", "amp"):
-        if training_flag(args, flag) and without_gpu:
-            raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
-
-
-def refuse_sharding(args: Any) -> None:
-    """Refuses parameters that are spread over processes.
-
-    Raises:
-        UsageError: ``--ddp-backend fully_sharded``.
-    """
-    if getattr(args, "ddp_backend", None) == "fully_sharded":
-        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
-
-
 # ---- architectures
 
 
@@ -515,22 +434,5 @@ _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
 )
 
 
-def _checked(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:
-    """fairseq-train enters its sharding and opens its data before it builds the model, and its own
-    errors are tracebacks; when it has parsed the flags it calls this."""
-
-    @wraps(fill_in)
-    def fill_in_and_check(args: Any) -> None:
-        refuse_sharding(args)
-        # Afterwards they are a configuration with a name, in other commands too.
-        just_parsed = not hasattr(args, "_name")
-        if just_parsed and getattr(args, "task", None) == "translation" and args.data:
-            folder = Path(split_paths(args.data)[0])
-            check_corpus(folder, args.source_lang, args.target_lang, args.train_subset)
-        fill_in(args)
-
-    return fill_in_and_check
-
-
 for _name, _fill_in in _ARCHITECTURES:
-    register_model_architecture("dsp_transformer", _name)(_checked(_fill_in))
+    register_model_architecture("dsp_transformer", _name)(checked_when_parsed(_fill_in))

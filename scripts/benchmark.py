@@ -55,7 +55,8 @@ def make_dictionary(size: int) -> Dictionary:
 
 def configure(shape: str, gated: bool, *flags: str) -> Any:
     """The configuration that fairseq-train would make of these flags."""
-    arguments = ["unused", *_RECIPE, *flags]
+    # Without the name of any data.
+    arguments = ["", *_RECIPE, *flags]
     if gated:
         arguments += ["--arch", SHAPES[shape], "--optimizer", "dsp_adam"]
         arguments += ["--criterion", "dsp_label_smoothed_cross_entropy"]

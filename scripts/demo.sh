@@ -18,6 +18,8 @@ export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore
 
 train() { # K FOLDER
     mkdir -p "$2"
+    # fairseq-train, started again at its end, would make one more update.
+    grep -qs "done training in" "$2/train.log" && return
     fairseq-train $data --user-dir dsp_fairseq --arch dsp_transformer_tiny --share-all-embeddings \
         --criterion dsp_label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer dsp_adam \
         --adam-betas '(0.9, 0.98)' --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 \

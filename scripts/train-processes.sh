@@ -35,7 +35,8 @@ for flag in "$@"; do
     [[ $flag != --distributed-* ]] || fail "$flag: leave that to this script"
 done
 
-export PATH="$PATH:$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin"
+venv=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin
+[[ ! -x $venv/torchrun ]] || export PATH="$venv:$PATH"
 command -v torchrun >/dev/null || fail "there is no torchrun: run 'bash scripts/setup.sh'"
 # Without it, each process takes all cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

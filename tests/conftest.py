@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel
 
 import dsp_fairseq  # noqa: F401
+from dsp_fairseq.recipe import load_recipe
 from dsp_fairseq.transformer import DspTransformerModel
 
 TINY = {
@@ -96,3 +98,27 @@ def batch(task) -> dict[str, torch.Tensor]:
         "src_lengths": source.ne(pad).sum(1),
         "prev_output_tokens": previous,
     }
+
+
+RECIPE_FLAGS = {
+    "arch": "dsp_transformer_tiny",
+    "criterion": "dsp_label_smoothed_cross_entropy",
+    "optimizer": "dsp_adam",
+    "lr": "3e-3",
+    "max-tokens": 1000,
+    "max-update": 10,
+    "share-all-embeddings": True,
+}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a recipe and reads it."""
+
+    def make(name="base", **content):
+        path = tmp_path / f"{name}.yaml"
+        defaults = {"name": name, "data": "data/x", "train": RECIPE_FLAGS}
+        path.write_text(yaml.safe_dump({**defaults, **content}))
+        return load_recipe(path)
+
+    return make

@@ -161,6 +161,22 @@ def test_an_unfrozen_checkpoint_takes_another_budget(checkpoint, tmp_path):
     assert export.signature.startswith("K:11|N:24|method:sigmoid|frozen:no|seed:")
 
 
+@pytest.mark.parametrize(
+    ("last_change", "start", "method"),
+    [(0, "scored.pt", "given"), (3, "dense.pt", "sigmoid"), (0, None, "sigmoid")],
+)
+def test_heads_that_a_training_began_with_are_not_said_to_be_its_own(
+    checkpoint, tmp_path, last_change, start, method
+):
+    _, path = checkpoint(6)
+    state = torch.load(path, weights_only=True)
+    state["cfg"]["checkpoint"] = {"finetune_from_model": start}
+    state["model"]["head_gates.last_change"].fill_(last_change)
+    torch.save(state, path)
+    export = export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
+    assert f"|method:{method}|" in export.signature
+
+
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(checkpoint, tmp_path):
     _, path = checkpoint(6)
     output = tmp_path / "out.pt"

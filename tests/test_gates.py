@@ -11,9 +11,7 @@ from dsp_fairseq.errors import UsageError
 
 
 def _open_heads(model) -> int:
-    return sum(
-        a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values()
-    )
+    return sum(a.num_heads if a._kept is None else len(a._kept) for a in model._attentions.values())
 
 
 @pytest.mark.parametrize("k", [0, 1, 7, 23, 24])

@@ -468,10 +468,10 @@ def test_outputs_that_cannot_be_written(gated, save, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="the same file"):
         main([path, "--json", same, "--plot", same])
 
-    def fail(self: Path, target: Path) -> None:
+    def fail(self: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(UsageError, match="No space left"):
         main([path, "--json", str(tmp_path / "heads.json")])
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
 
 from dsp_fairseq import run as run_module
 from dsp_fairseq import sweep
+from dsp_fairseq.config import PruningConfig
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.recipe import (
     arguments_of,
@@ -25,52 +23,10 @@ from dsp_fairseq.recipe import (
     train_command,
     train_flags,
 )
-from dsp_fairseq.run import (
-    RESULT_FILE,
-    RUN_FILE,
-    Run,
-    check_data,
-    check_folder,
-    check_start,
-    default_folder,
-    generation_speed,
-    mend_checkpoints,
-    prepare_data,
-    read_run,
-    updates_done,
-    valid_loss,
-    with_arguments,
-)
+from dsp_fairseq.run_folder import default_folder
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "scripts/recipes").glob("*.yaml"))
-
-TRAIN = {
-    "arch": "dsp_transformer_tiny",
-    "criterion": "dsp_label_smoothed_cross_entropy",
-    "optimizer": "dsp_adam",
-    "lr": "3e-3",
-    "max-tokens": 1000,
-    "max-update": 10,
-    "share-all-embeddings": True,
-}
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    """Writes a recipe and reads it."""
-
-    def make(name="base", **content):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({"name": name, "data": "data/x", "train": TRAIN, **content}))
-        return load_recipe(path)
-
-    return make
-
-
-def _arguments(**values):
-    given = {"set": [], "num_of_heads": None, "seed": None, "save_dir": None}
-    return Namespace(**{**given, "threads": None, "processes": None, **values})
 
 
 def test_a_recipe_extends_another(recipe, tmp_path):
@@ -81,7 +37,7 @@ def test_a_recipe_extends_another(recipe, tmp_path):
     assert child.name == "child"
     assert child.data == "data/x"
     assert child.train["lr"] == "1e-4"
-    assert child.train["arch"] == TRAIN["arch"]
+    assert child.train["arch"] == "dsp_transformer_tiny"
     assert "max-update" not in child.train
 
 
@@ -137,6 +93,25 @@ def test_a_pipelined_run_ends_with_its_fine_tuning(recipe):
     assert train_flags(given, Path("x"))["max-update"] == "7"
 
 
+def test_a_pipelined_run_ends_after_the_default_schedule_too(recipe):
+    flags = {"pruning-mode": "pipelined", "finetune-updates": 100, "max-update": None}
+    made = recipe(start="dense.pt").with_train(flags)
+    assert train_flags(made, Path("x"))["max-update"] == "15100"
+    # Its heads are frozen at once.
+    made = made.with_train({"gate-estimator": "random", "num-of-heads": 6, "cooldown-steps": 9})
+    assert train_flags(made, Path("x"))["max-update"] == "100"
+    check_flags(made, Path("x"))
+    with pytest.raises(UsageError, match="give --max-update 100"):
+        check_flags(made.with_train({"max-update": 109}), Path("x"))
+
+
+def test_the_method_is_the_estimator_or_the_score(recipe):
+    made = recipe()
+    assert made.method == PruningConfig().gate_estimator
+    assert made.with_train({"gate-estimator": "ste"}).method == "ste"
+    assert recipe(score={"method": "michel"}).method == "michel"
+
+
 def test_heads_chosen_without_training_are_fine_tuned_only(recipe):
     flags = {"pruning-mode": "pipelined", "freeze-heads-after": 250, "finetune-updates": 100}
     made = recipe(start="dense.pt", score={"method": "michel"}).with_train(
@@ -176,108 +151,18 @@ def test_every_recipe_parses(path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     run_module.main([str(path), *budget, "--dry-run"])
     commands = capsys.readouterr().out.splitlines()
-    assert "fairseq-train data/" in commands[0] or "fairseq-train" in commands[0]
     made = load_recipe(path)
+    (training,) = (command for command in commands if f"fairseq-train {made.data} " in command)
+    assert training.startswith("torchrun" if made.processes > 1 else "fairseq-train")
     generating = [command for command in commands if "fairseq-generate" in command]
     assert len(generating) == len(made.evaluate) > 0
     if "dense" not in path.stem:
         assert made.budget is None, "a pruned recipe leaves K open"
-    if made.start is not None:
+    if made.make_start.startswith("dsp-run"):
         dense = load_recipe(ROOT / made.make_start.split()[-1])
         assert made.start == f"{default_folder(dense)}/checkpoint_best.pt"
     assert made.prepare.split()[1].startswith("data-prep/")
     assert made.data in made.prepare
-
-
-def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_path):
-    made = recipe(prepare="bash make-data.sh", start="none.pt", **{"make-start": "dsp-run dense"})
-    with pytest.raises(UsageError, match=r"no data folder data/x: make it with: bash make-data.sh"):
-        check_data(Run(made, tmp_path))
-    with pytest.raises(UsageError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"):
-        check_start(Run(made, tmp_path))
-
-
-def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, capfd):
-    data, maker = tmp_path / "made", tmp_path / "make.sh"
-    maker.write_text(f'echo "given $*"; mkdir {data}\n')
-    made = recipe(data=str(data), prepare=f"bash {maker} --lowercase")
-    for _ in range(2):
-        prepare_data(made, "raw")
-    assert capfd.readouterr().out.count("given --lowercase --from raw") == 1
-    assert data.is_dir()
-
-
-def test_data_that_cannot_be_made_is_an_error(recipe):
-    with pytest.raises(UsageError, match="no data in data/x: that command ended with 3"):
-        prepare_data(recipe(prepare="bash -c 'exit 3'"), "")
-    with pytest.raises(UsageError, match="does not say how data/x is made"):
-        prepare_data(recipe(), "")
-
-
-def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "train.de-en.de.bin").write_bytes(b"abc")
-    (data / "dict.de.txt").write_text("a 1\n")
-    made = recipe(data=str(data), start="start.pt").with_train({"num-of-heads": 6, "seed": 2})
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = Run(made, folder, threads=2)
-    (folder / RUN_FILE).write_text(yaml.safe_dump(run_module.describe(run)))
-    again = read_run(folder / RUN_FILE)
-    assert again.recipe == made
-    assert (again.folder, again.threads) == (folder, 2)
-    check_data(again)
-    moved = with_arguments(again, _arguments(save_dir=tmp_path / "other"))
-    assert moved.folder == tmp_path / "other"
-
-    check_folder(run)
-    with pytest.raises(UsageError, match=r"other settings \(seed: 2 there, 3 here\)"):
-        check_folder(Run(made.with_train({"seed": 3}), folder))
-
-    (data / "train.de-en.de.bin").write_bytes(b"abd")
-    with pytest.raises(UsageError, match="is not what this run was made from"):
-        check_data(again)
-    with pytest.raises(UsageError, match="is not what this run was made from"):
-        check_folder(run)
-
-
-def test_a_checkpoint_that_a_kill_cut_off_is_replaced(tmp_path):
-    best, last = tmp_path / "checkpoint_best.pt", tmp_path / "checkpoint_last.pt"
-    torch.save({"update": 7}, best)
-    last.write_bytes(best.read_bytes()[:100])
-    mend_checkpoints(tmp_path)
-    assert torch.load(last) == {"update": 7}
-
-    best.write_bytes(last.read_bytes()[:100])
-    mend_checkpoints(tmp_path)
-    assert not best.exists()
-    assert torch.load(last) == {"update": 7}
-
-    last.write_bytes(b"PK")
-    mend_checkpoints(tmp_path)
-    assert not last.exists()
-
-
-@pytest.mark.parametrize(("metric", "expected"), [("loss", 4.5), ("bleu", None)])
-def test_validation_loss_is_that_which_chose_the_checkpoint(metric, expected):
-    chosen = {"checkpoint": {"best_checkpoint_metric": metric}}
-    assert valid_loss({"cfg": chosen, "extra_state": {"val_loss": 4.5}}) == expected
-
-
-def test_values_come_from_the_logs(tmp_path):
-    (tmp_path / "train.log").write_text(
-        '2026 | INFO | train_inner | {"epoch": 1, "num_updates": "50"}\n'
-        '2026 | INFO | train_inner | {"epoch": 1, "num_updates": "100"}\n'
-        '2026 | INFO | train_inner | {"epoch": 1, "num_upd'
-    )
-    assert updates_done(tmp_path) == 100
-    (tmp_path / "test.log").write_text(
-        "Translated 1,000 sentences (13,031 tokens) in 5.2s (192.12 sentences/s, 2505.96 tokens/s)"
-    )
-    assert generation_speed(tmp_path, "test") == (5.2, 2505.96)
-    assert updates_done(tmp_path / "none") is None
-    assert not (tmp_path / RESULT_FILE).exists()
 
 
 def test_commands_of_the_documentation_parse(capsys, monkeypatch):

@@ -215,6 +215,18 @@ def test_a_method_of_one_seed_cannot_lead_those_that_can_be_ranked(tmp_path):
     assert verdicts["a", "b"] == "fewer than three seeds: no ranking"
 
 
+def test_methods_are_compared_on_the_seeds_that_both_have(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep", ("a", "b"), (6,), sentences=24)
+    lines = [x for x in _lines(sweep) if (x["method"], x["seed"]) != ("b", 3)]
+    for line in lines:
+        # On seeds 1 and 2 b is ahead; a has a lucky third.
+        score = {"a": 99.0 if line["seed"] == 3 else 20.0, "b": 21.0}.get(line["method"], 30.0)
+        line["scores"]["test"]["sacrebleu"]["score"] = score
+    _rewrite(sweep, lines)
+    ((contest,),) = (recipe.contests for recipe in gather(read_sweep(sweep)))
+    assert (contest.ahead, contest.behind, contest.difference) == ("b", "a", 1.0)
+
+
 # ---- what is not there
 
 

@@ -19,7 +19,8 @@ from dsp_fairseq import launchers, sweep
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.launchers import SubmititLauncher
 from dsp_fairseq.processes import locked
-from dsp_fairseq.run import commands_of, environment_of, is_done
+from dsp_fairseq.run import environment_of
+from dsp_fairseq.run_folder import commands_of, is_done
 from dsp_fairseq.sweep import Progress, collect, jobs_of, load_grid, read_lines, run_jobs
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,19 @@ def test_one_training_may_serve_all_budgets(grid, tmp_path):
         ("many-k6-s3", "many-s3/k6"),
         ("many-k12-s3", "many-s3/k12"),
     ]
+
+
+def test_lines_of_another_grid_in_the_folder_are_kept(grid, tmp_path):
+    dense = tmp_path / "dense"
+    _finish(dense)
+    with_dense = grid(methods={"a": {}}, budgets=[6], seeds=[1], dense=str(dense))
+    (job,) = jobs_of(with_dense)
+    _finish(job.run.folder)
+    collect(with_dense, [job])
+    other = grid(methods={"b": {}}, budgets=[6], seeds=[1])
+    (job,) = jobs_of(other)
+    _finish(job.run.folder)
+    assert {line["id"] for line in collect(other, [job])} == {"dense", "a-k6-s1", "b-k6-s1"}
 
 
 def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):

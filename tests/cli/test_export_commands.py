@@ -133,11 +133,18 @@ def test_the_stock_converter_takes_the_dense_shape(trained, corpus, folder):
     assert (folder / "converted/model.bin").exists()
 
 
-def test_ctranslate2_refuses_unequal_head_counts(train, folder, corpus):
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--encoder-attention-heads", "2", "one head count, but --encoder-attention-heads is 2"),
+        ("--activation-fn", "tanh", "no counterpart of --activation-fn tanh"),
+    ],
+)
+def test_ctranslate2_refuses_what_it_cannot_hold(train, folder, corpus, flag, value, message):
     pytest.importorskip("ctranslate2")
-    path = folder / "unequal/checkpoint_last.pt"
-    train(path.parent, "--encoder-attention-heads", "2", "--max-update", "2")
-    with pytest.raises(SystemExit, match="one head count, but --encoder-attention-heads is 2"):
+    path = folder / flag / "checkpoint_last.pt"
+    assert train(path.parent, flag, value, "--max-update", "2").status == 0
+    with pytest.raises(SystemExit, match=message):
         export.main([str(path), "--format", "ctranslate2", "--output", str(folder / "no")])
     assert not (folder / "no").exists()
 
