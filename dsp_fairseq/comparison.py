@@ -13,7 +13,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
 
 from .errors import UsageError
-from .results import Run
+from .results import FinishedRun
 from .score import join_subwords, read_generated, read_prepared
 
 RESAMPLES = 1000
@@ -74,7 +74,7 @@ class Texts:
             return BLEU(lowercase=self._prepared.lowercase)
         return BLEU(tokenize="none", force=True)
 
-    def read(self, run: Run) -> tuple[list[str], list[str]]:
+    def read(self, run: FinishedRun) -> tuple[list[str], list[str]]:
         """Hypotheses and references of a run's test set.
 
         Raises:
@@ -98,7 +98,7 @@ class Texts:
             self._cache[path] = hypotheses, references
         return self._cache[path]
 
-    def compare(self, baseline: Run, runs: Sequence[Run]) -> Mapping[str, Paired]:
+    def compare(self, baseline: FinishedRun, runs: Sequence[FinishedRun]) -> Mapping[str, Paired]:
         """Tests runs against a baseline on the same resampled test sets.
 
         Returns:

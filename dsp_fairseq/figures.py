@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import UsageError
-from .results import Curve, Run, groups, spread
+from .results import Curve, FinishedRun, groups, spread
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
@@ -102,7 +102,9 @@ def _tidy(axes: Axes) -> None:
 
 
 def bleu_against_heads(
-    runs: Sequence[Run], dense: Sequence[Run], styles: Mapping[str, Mapping[str, Any]]
+    runs: Sequence[FinishedRun],
+    dense: Sequence[FinishedRun],
+    styles: Mapping[str, Mapping[str, Any]],
 ) -> Figure:
     """One line a method, error bars of one standard deviation over seeds, and the dense line."""
     methods = sorted({run.method for run in runs})
@@ -171,7 +173,7 @@ def _legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
 # ---- head survival
 
 
-def survival(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+def survival(runs: Sequence[FinishedRun]) -> dict[str, np.ndarray]:
     """How often each head survives: kind of site -> share of the runs, ``[layers, heads]``."""
     shares: dict[str, np.ndarray] = {}
     for run in runs:
@@ -182,7 +184,9 @@ def survival(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     return shares
 
 
-def head_survival(by_method: Mapping[str, Sequence[Run]], budget: int, num_heads: int) -> Figure:
+def head_survival(
+    by_method: Mapping[str, Sequence[FinishedRun]], budget: int, num_heads: int
+) -> Figure:
     """One panel a method; in it one map a kind of site, one row a layer and one column a head."""
     maps = {method: survival(runs) for method, runs in by_method.items()}
     shapes = {kind: share.shape for kind, share in next(iter(maps.values())).items()}

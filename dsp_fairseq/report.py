@@ -19,7 +19,7 @@ from .figures import Picture
 from .page import Block, Heading, Items, Paragraph, Table, to_html, to_markdown
 from .results import (
     Curve,
-    Run,
+    FinishedRun,
     Spread,
     Sweep,
     data_folder,
@@ -72,7 +72,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RecipeRuns:
     """Everything about the runs of one recipe.
 
     Attributes:
@@ -85,8 +85,8 @@ class Recipe:
     """
 
     name: str
-    runs: Sequence[Run]
-    dense: Sequence[Run]
+    runs: Sequence[FinishedRun]
+    dense: Sequence[FinishedRun]
     against_dense: dict[str, Paired] = field(default_factory=dict)
     contests: list[Contest] = field(default_factory=list)
     plain: bool = True
@@ -96,13 +96,13 @@ class Recipe:
         """N, the number of heads before pruning."""
         return (*self.runs, *self.dense)[0].num_heads
 
-    def partner(self, run: Run) -> Run | None:
+    def partner(self, run: FinishedRun) -> FinishedRun | None:
         """The dense run of the same seed, or the first one, or None."""
         same = [dense for dense in self.dense if dense.seed == run.seed]
         return next(iter((*same, *self.dense)), None)
 
 
-def gather(sweep: Sweep) -> list[Recipe]:
+def gather(sweep: Sweep) -> list[RecipeRuns]:
     """Runs all paired tests of a sweep.
 
     Raises:
@@ -114,7 +114,7 @@ def gather(sweep: Sweep) -> list[Recipe]:
         runs = [run for run in sweep.runs if run.recipe == name and not run.is_dense]
         _check_layouts(name, [*runs, *dense])
         data = next(filter(None, map(data_folder, [*runs, *dense])), None)
-        recipe = Recipe(name, runs, dense, plain=data is not None)
+        recipe = RecipeRuns(name, runs, dense, plain=data is not None)
         texts = Texts(data)
         rivals = _rivals(runs)
         with tqdm(
@@ -132,9 +132,9 @@ def gather(sweep: Sweep) -> list[Recipe]:
     return recipes
 
 
-def _check_layouts(recipe: str, runs: Iterable[Run]) -> None:
+def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
     """Maps and budgets of different models would not compare."""
-    by_shape: dict[tuple, Run] = {}
+    by_shape: dict[tuple, FinishedRun] = {}
     for run in runs:
         sizes = {kind: (len(run.kept[kind]), run.heads_per_layer[kind]) for kind in run.kept}
         by_shape.setdefault((run.num_heads, *sorted(sizes.items())), run)
@@ -146,7 +146,7 @@ def _check_layouts(recipe: str, runs: Iterable[Run]) -> None:
         )
 
 
-def _rivals(runs: Sequence[Run]) -> list[tuple[list[Run], list[Run]]]:
+def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[FinishedRun]]]:
     """At each budget the method with the highest mean, and each of the others."""
     pairs = []
     by_group = groups(runs)
@@ -160,7 +160,7 @@ def _rivals(runs: Sequence[Run]) -> list[tuple[list[Run], list[Run]]]:
     return pairs
 
 
-def _contest(texts: Texts, first: list[Run], second: list[Run]) -> Contest:
+def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Contest:
     # Over the seeds that both have; with none in common, over what there is.
     common = {run.seed for run in first} & {run.seed for run in second}
     if common:
@@ -182,14 +182,14 @@ def _contest(texts: Texts, first: list[Run], second: list[Run]) -> Contest:
     )
 
 
-def _bleu(runs: Iterable[Run]) -> Spread:
+def _bleu(runs: Iterable[FinishedRun]) -> Spread:
     return spread(run.score("sacrebleu") for run in runs)
 
 
 # ---- the report's blocks
 
 
-def build_blocks(sweep: Sweep, recipes: Sequence[Recipe]) -> list[Block]:
+def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> list[Block]:
     """The whole report, in the order of reading."""
     name = sweep.folder.resolve().name
     styles = figures.styles_of([run.method for run in sweep.runs if not run.is_dense])
@@ -226,7 +226,7 @@ def _summary(sweep: Sweep) -> Paragraph:
     return Paragraph(text)
 
 
-def _results(recipe: Recipe) -> list[Block]:
+def _results(recipe: RecipeRuns) -> list[Block]:
     dense = recipe.dense
     rows = [_result_row(recipe, "dense", dense)] if dense else []
     for (method, _), runs in groups(recipe.runs).items():
@@ -250,7 +250,7 @@ def _results(recipe: Recipe) -> list[Block]:
     return blocks
 
 
-def _result_row(recipe: Recipe, method: str, runs: Sequence[Run]) -> list[str]:
+def _result_row(recipe: RecipeRuns, method: str, runs: Sequence[FinishedRun]) -> list[str]:
     dense = recipe.dense
     is_dense = runs[0].is_dense
     difference = NONE
@@ -258,15 +258,15 @@ def _result_row(recipe: Recipe, method: str, runs: Sequence[Run]) -> list[str]:
         difference = _signed(_bleu(runs).mean - _bleu(dense).mean)
     tests = [recipe.against_dense[run.id] for run in runs if run.id in recipe.against_dense]
 
-    def pair(of: Sequence[Run], metric: str, split: str = "test") -> str:
+    def pair(of: Sequence[FinishedRun], metric: str, split: str = "test") -> str:
         values = [run.score(metric, split) for run in of if split in run.scores]
         return _spread(spread(values)) if values else NONE
 
-    def loss(of: Sequence[Run]) -> str:
+    def loss(of: Sequence[FinishedRun]) -> str:
         values = [run.valid_loss for run in of if run.valid_loss is not None]
         return _spread(spread(values), digits=3) if values else NONE
 
-    def mean(of: Sequence[Run], name: str) -> str:
+    def mean(of: Sequence[FinishedRun], name: str) -> str:
         return f"{spread(getattr(run, name) for run in of).mean:,.0f}" if of else NONE
 
     return [
@@ -279,7 +279,7 @@ def _result_row(recipe: Recipe, method: str, runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _notes(recipe: Recipe) -> list[str]:
+def _notes(recipe: RecipeRuns) -> list[str]:
     """What the numbers rest on: signatures, the texts of the tests, and too few seeds."""
     notes = []
     everything = [*recipe.dense, *recipe.runs]
@@ -308,7 +308,7 @@ def _notes(recipe: Recipe) -> list[str]:
     return notes
 
 
-def _contest_table(recipe: Recipe) -> Table:
+def _contest_table(recipe: RecipeRuns) -> Table:
     rows = [
         [
             *(str(contest.budget), contest.ahead, contest.behind, str(contest.seeds)),
@@ -323,7 +323,7 @@ def _contest_table(recipe: Recipe) -> Table:
     return Table(header, rows, frozenset({1, 2, 6}))
 
 
-def _bleu_picture(recipe: Recipe, prefix: str, styles: Mapping[str, Any]) -> Picture:
+def _bleu_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]) -> Picture:
     band = " with its spread in grey" if len(recipe.dense) > 1 else ""
     line = f"; the black line is the dense model{band}" if recipe.dense else ""
     return Picture(
@@ -335,7 +335,7 @@ def _bleu_picture(recipe: Recipe, prefix: str, styles: Mapping[str, Any]) -> Pic
     )
 
 
-def _head_pictures(recipe: Recipe, prefix: str) -> list[Block]:
+def _head_pictures(recipe: RecipeRuns, prefix: str) -> list[Block]:
     blocks: list[Block] = []
     by_group = groups(run for run in recipe.runs if run.kept and 0 < run.budget < run.num_heads)
     for budget in sorted({budget for _, budget in by_group}):
@@ -362,7 +362,7 @@ def _head_pictures(recipe: Recipe, prefix: str) -> list[Block]:
     ]
 
 
-def _training_picture(recipe: Recipe, prefix: str, styles: Mapping[str, Any]) -> list[Block]:
+def _training_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]) -> list[Block]:
     curves: dict[int, dict[str, list[Curve]]] = {}
     for (method, budget), group in groups(recipe.runs).items():
         found = [curve for run in group if (curve := read_curve(run.folder / "train.log"))]
@@ -384,7 +384,7 @@ def _training_picture(recipe: Recipe, prefix: str, styles: Mapping[str, Any]) ->
     ]
 
 
-def _missing(recipe: Recipe) -> list[Block]:
+def _missing(recipe: RecipeRuns) -> list[Block]:
     """What the report would have said, were it there."""
     items = []
     if not recipe.dense:
@@ -428,7 +428,7 @@ def _missing(recipe: Recipe) -> list[Block]:
     return [Heading(3, "What is missing"), Items(items)] if items else []
 
 
-def _run_table(recipe: Recipe) -> Table:
+def _run_table(recipe: RecipeRuns) -> Table:
     rows = []
     for run in [*recipe.dense, *recipe.runs]:
         partner = None if run.is_dense else recipe.partner(run)
@@ -451,7 +451,7 @@ def _run_table(recipe: Recipe) -> Table:
     return Table(header, rows, frozenset({0, 1}), frozenset({5}))
 
 
-def _difference(run: Run, partner: Run) -> float:
+def _difference(run: FinishedRun, partner: FinishedRun) -> float:
     return run.score("sacrebleu") - partner.score("sacrebleu")
 
 

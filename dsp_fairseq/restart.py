@@ -38,7 +38,7 @@ def start_file(args: Any) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_start(args: Any, layout: HeadLayout) -> None:
+def check_start_file(args: Any, layout: HeadLayout) -> None:
     """Looks at the file that a training is about to start from, without reading its tensors.
 
     Args:

@@ -33,7 +33,7 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """One finished run of a sweep: one method, one budget, one seed.
 
     Attributes:
@@ -89,7 +89,7 @@ class Sweep:
     """
 
     folder: Path
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     torn: bool
 
     @property
@@ -114,7 +114,7 @@ def read_sweep(folder: Path) -> Sweep:
         raise UsageError(
             f"cannot read {path} ({error}): give the output folder of dsp-sweep"
         ) from None
-    runs: dict[str, Run] = {}
+    runs: dict[str, FinishedRun] = {}
     lines = text.split("\n")
     torn = False
     for number, line in enumerate(lines, 1):
@@ -145,14 +145,14 @@ def _what(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _run(line: Mapping[str, Any], folder: Path) -> Run:
+def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
     scores = {
         split: {metric: _signed(line["scores"][split][metric]) for metric in METRICS}
         for split in SPLITS
         if split == "test" or split in line["scores"]
     }
     kept = line["kept"] or {}
-    run = Run(
+    run = FinishedRun(
         id=str(line["id"]),
         recipe=str(line["recipe"]),
         method=str(line["method"]),
@@ -191,12 +191,12 @@ def _finite(value: Any) -> float:
     return number
 
 
-def dense_runs(sweep: Sweep, recipe: str) -> list[Run]:
+def dense_runs(sweep: Sweep, recipe: str) -> list[FinishedRun]:
     """The dense runs that a recipe's pruned runs are compared with."""
     return [run for run in sweep.runs if run.is_dense and run.recipe == recipe]
 
 
-def data_folder(run: Run) -> Path | None:
+def data_folder(run: FinishedRun) -> Path | None:
     """The prepared data that a run's ``run.yaml`` names, where it is there."""
     try:
         recorded = yaml.safe_load((run.folder / "run.yaml").read_text(encoding="utf-8"))
@@ -289,9 +289,9 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(fmean(numbers), deviation, len(numbers))
 
 
-def groups(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:
+def groups(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], list[FinishedRun]]:
     """Runs by method and budget, in the order of both; the seeds within."""
-    result: dict[tuple[str, int], list[Run]] = {}
+    result: dict[tuple[str, int], list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.method, run.budget, run.seed, run.id)):
         result.setdefault((run.method, run.budget), []).append(run)
     return result

@@ -45,7 +45,7 @@ from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, 
 from .optim import importance_flags
 from .plan import check_schedule, plan_pruning
 from .refusals import checked_when_parsed, refuse_machine, refuse_unsupported
-from .restart import check_start
+from .restart import check_start_file
 from .soundness import check_gates, check_shapes, check_tensors
 from .watch import UpdateWatch
 
@@ -243,7 +243,7 @@ class DspTransformerModel(TransformerModel):
         if not (self._has_started or self._has_loaded):
             self._has_started = True
             refuse_machine(self.args)
-            check_start(self.args, self.head_gates.layout)
+            check_start_file(self.args, self.head_gates.layout)
         return super().parameters(recurse)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:

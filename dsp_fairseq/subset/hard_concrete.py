@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .budget import constant_gates
+from .checks import constant_gates
 from .estimator import Estimator
 from .noise import logistic_from_gumbel
 

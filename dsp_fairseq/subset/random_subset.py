@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .budget import constant_gates
+from .checks import constant_gates
 from .estimator import Estimator
 from .topk import top_k_mask
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .budget import check_budget
+from .checks import check_budget
 
 
 def top_k_mask(
