@@ -44,7 +44,24 @@ def split_batches(
     """All batches of a loaded split, in an order that only the seed decides.
 
     Sentences that are too long for the models are left out.
+
+    Raises:
+        UsageError: a sentence is longer than a batch may be.
     """
+    try:
+        return _batches(task, models, split, max_tokens, shuffle, seed)
+    except AssertionError as error:
+        raise UsageError(f"--max-tokens {max_tokens} is too small: {error}") from None
+
+
+def _batches(
+    task: Any,
+    models: Sequence[BaseFairseqModel],
+    split: str,
+    max_tokens: int,
+    shuffle: bool,
+    seed: int,
+) -> Batches:
     return task.get_batch_iterator(
         task.dataset(split),
         max_tokens=max_tokens,

@@ -154,6 +154,7 @@ _HYDRA_GROUP = {
     "distributed_world_size": "distributed_training",
     "find_unused_parameters": "distributed_training",
     "optimizer": "",
+    "criterion": "",
     "finetune_from_model": "checkpoint",
     "restore_file": "checkpoint",
     "save_dir": "checkpoint",
@@ -197,5 +198,7 @@ def resolve_kept_heads(args: Any) -> None:
     kept = getattr(model_arguments(load_checkpoint(path)), "kept_heads", None)
     if kept is None:
         raise UsageError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
+    if getattr(args, "num_of_heads", None) is not None:
+        raise UsageError("--kept-heads says how many heads there are: leave out --num-of-heads")
     with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
         args.kept_heads = kept

@@ -28,6 +28,7 @@ from .checkpoints import (
     without_optimizer,
 )
 from .config import PruningConfig
+from .corpus import check_corpus
 from .errors import UsageError
 from .formats import FORMAT, FORMAT_KEY
 from .headmap import HeadMap, head_map_of, render_counts
@@ -313,6 +314,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--check", type=Path, metavar="DATA", help="then translate its test split with both models"
     )
     args = parser.parse_args(argv)
+    if args.format != "ctranslate2" and (args.data or args.quantization != "float32"):
+        raise UsageError("--data and --quantization belong to --format ctranslate2")
+    if args.check:
+        check_corpus(args.check, None, None, "test")
     export = export_checkpoint(
         args.checkpoint, args.output, args.format, args.num_of_heads, args.data, args.quantization
     )

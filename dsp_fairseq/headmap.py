@@ -18,7 +18,7 @@ from .checkpoints import architecture, load_checkpoint, model_arguments, write_w
 from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout, Site, parse_kept_heads
-from .plan import check_floors, parse_budget, parse_floors
+from .plan import check_floors, parse_budget, parse_budgets, parse_floors
 from .soundness import check_attentions, check_gates
 from .subset import margin, top_k_mask
 
@@ -134,9 +134,16 @@ def _from_gates(
         if budget == frozen_at:
             return HeadMap(layout, importance, mask, frozen=True, budget=budget)
     config = PruningConfig.from_namespace(args)
-    budget = parse_budget(
-        config.num_of_heads if num_of_heads is None else num_of_heads, layout.num_heads
-    )
+    if num_of_heads is None:
+        budget = parse_budgets(config.num_of_heads, layout.num_heads)[0]
+    else:
+        budget = parse_budget(num_of_heads, layout.num_heads)
+    constant = {0, layout.num_heads}
+    if budget not in constant and set(_budgets(weights)) <= constant:
+        raise UsageError(
+            f"{path} was trained with {_budgets(weights)[0]} heads, so nothing says which {budget} "
+            "to keep: rank them by dsp-score-heads"
+        )
     floors = parse_floors(config.keep_at_least, layout)
     check_floors(config, floors, budget)
     mask = top_k_mask(importance, budget, floors)
@@ -145,8 +152,11 @@ def _from_gates(
 
 def _trained_budgets(weights: Mapping[str, Tensor], frozen_at: int) -> list[int]:
     """The budgets of a frozen checkpoint, the one that it is frozen at first."""
-    others = weights["head_gates.budgets"].nonzero().flatten().tolist()
-    return [frozen_at, *(budget for budget in others if budget != frozen_at)]
+    return [frozen_at, *(budget for budget in _budgets(weights) if budget != frozen_at)]
+
+
+def _budgets(weights: Mapping[str, Tensor]) -> list[int]:
+    return weights["head_gates.budgets"].nonzero().flatten().tolist()
 
 
 def _frozen_budget(

@@ -90,8 +90,15 @@ def parse_budgets(text: Any, num_heads: int) -> tuple[int, ...]:
 
 
 def parse_budget(text: Any, num_heads: int) -> int:
-    """As :func:`parse_budgets`, where there can be only one: of several the first."""
-    return parse_budgets(text, num_heads)[0]
+    """As :func:`parse_budgets`, where there can be only one.
+
+    Raises:
+        UsageError: as there, and for several.
+    """
+    budgets = parse_budgets(text, num_heads)
+    if len(budgets) > 1:
+        raise UsageError(f"--num-of-heads {text}: one number is wanted here")
+    return budgets[0]
 
 
 def parse_floors(text: str, layout: HeadLayout) -> Floors:

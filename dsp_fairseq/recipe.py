@@ -17,6 +17,7 @@ from .config import PruningConfig
 from .errors import UsageError
 from .heads import HeadLayout
 from .plan import check_schedule, plan_pruning
+from .refusals import refuse_unsupported
 from .subset import ESTIMATORS
 
 Flags = dict[str, "str | bool"]
@@ -103,6 +104,7 @@ class Recipe:
 
 
 _MAPPINGS = ("train", "generate", "score")
+_OWN_FLAGS = {"user-dir", "save-dir", "finetune-from-model", "restore-file"}
 _KEYS = {field.name.replace("_", "-") for field in fields(Recipe)}
 
 
@@ -183,6 +185,8 @@ def parse_recipe(content: Mapping[str, Any], path: Path) -> Recipe:
     if not isinstance(processes, int) or processes < 1:
         raise UsageError(f"{path}: 'processes' must be a number from 1 on, not {processes!r}")
     score = content.get("score")
+    if own := sorted(_OWN_FLAGS & set(merge_flags({}, content["train"]))):
+        raise UsageError(f"{path}: --{own[0]} is what dsp-run sets itself: leave it out")
     return Recipe(
         name=str(content["name"]),
         data=str(content["data"]),
@@ -343,7 +347,10 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         layout = HeadLayout.from_config(args)
-        check_schedule(plan_pruning(args, layout), layout, args.max_update)
+        plan = plan_pruning(args, layout)
+        if recipe.score is None:
+            check_schedule(plan, layout, args.max_update)
+        refuse_unsupported(args)
     generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
     parser = options.get_generation_parser()
     _parse(

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.utils import split_paths
 
 from .config import training_flag
 from .corpus import check_corpus
+from .criterion import DspLabelSmoothedCrossEntropyCriterion
 from .errors import UsageError
 
 _UNSUPPORTED: tuple[tuple[str, str], ...] = (
@@ -65,12 +67,20 @@ def refuse_unsupported(args: Any) -> None:
         )
 
 
-def refuse_machine(args: Any) -> None:
-    """Refuses ways of training that this machine does not have, by the name of their flag.
+def refuse_training(args: Any) -> None:
+    """Refuses what a training cannot do, or this machine, by the name of its flag.
 
     Raises:
         UsageError: the first such flag that is set.
     """
+    criterion = training_flag(args, "criterion")
+    known = CRITERION_REGISTRY.get(criterion, DspLabelSmoothedCrossEntropyCriterion)
+    exported = getattr(args, "kept_heads", None) is not None
+    if not (exported or issubclass(known, DspLabelSmoothedCrossEntropyCriterion)):
+        raise UsageError(
+            f"--criterion {criterion} would leave out the penalties of the gates and the checks "
+            "of the loss: use --criterion dsp_label_smoothed_cross_entropy"
+        )
     if training_flag(args, "tpu"):
         raise UsageError(
             "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "

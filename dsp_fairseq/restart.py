@@ -50,6 +50,7 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
     """
     path = start_file(args)
     if path is None:
+        _refuse_missing(args)
         return
     try:
         state = peek(path)
@@ -66,6 +67,15 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
         )
+
+
+def _refuse_missing(args: Any) -> None:
+    """A file that was named and is not there: fairseq would end in a traceback, or start afresh."""
+    tuned, restore = (training_flag(args, name) for name in ("finetune_from_model", "restore_file"))
+    if tuned:
+        raise UsageError(f"there is no checkpoint {tuned} to start from (--finetune-from-model)")
+    if restore not in (None, LAST):
+        raise UsageError(f"there is no checkpoint {restore} to continue from (--restore-file)")
 
 
 def _warn_of_other_batches(state: Mapping[str, Any], fresh_batches: Any) -> None:

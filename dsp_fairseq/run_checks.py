@@ -68,6 +68,11 @@ def check_data(run: Run) -> None:
         how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
         raise UsageError(f"there is no data folder {folder}{how}")
     check_dictionaries(folder)
+    if not (folder / "prep.json").is_file():
+        raise UsageError(
+            f"{folder} was not made by data-prep/, whose plain references scores need: prepare the "
+            "data by it, or train by fairseq-train"
+        )
     if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
         raise UsageError(
             f"the data in {folder} is not what this run was made from: its sha256 is "

@@ -125,7 +125,10 @@ def read_prepared(data: Path, split: str) -> Prepared:
         tokenized, lowercase = prep["tokenized"], prep["lowercase"]
         plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{data} is not a folder that data-prep/ made: {error}") from None
+        raise UsageError(
+            f"{data} is not a folder that data-prep/ made ({error}): BLEU of plain text needs the "
+            "references that it keeps there"
+        ) from None
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
@@ -159,10 +162,15 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         [prepared.words(line) for line in side] for side in read_generated(generated)
     )
     if len(hypotheses) != len(plain_references):
+        reason = (
+            "fairseq-generate leaves out the last incomplete batch unless it is given "
+            "--required-batch-size-multiple 1"
+            if len(hypotheses) < len(plain_references)
+            else "it was made from another split or other data; --split says which"
+        )
         raise UsageError(
             f"{generated} has {len(hypotheses)} sentences, the {split} split of {data} has "
-            f"{len(plain_references)}: fairseq-generate leaves out the last incomplete batch "
-            "unless it is given --required-batch-size-multiple 1"
+            f"{len(plain_references)}: {reason}"
         )
 
     same = detokenised_bleu(prepared.plain_text(references), plain_references, lowercase).score

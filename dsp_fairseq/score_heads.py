@@ -462,6 +462,10 @@ heads were frozen. To train its weights further with these heads, give it to fai
         raise UsageError(
             f"--method {args.method} scores once: leave out --one-shot and --heads-per-step"
         )
+    unused = [a for a in michel._group_actions if getattr(args, a.dest) != a.default]
+    if args.method != "michel" and unused:
+        flag = unused[0].option_strings[0]
+        raise UsageError(f"{flag} belongs to --method michel, not to {args.method}")
     with _warnings_only():
         head_map = score_checkpoint(
             args.checkpoint,

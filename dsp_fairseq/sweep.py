@@ -109,7 +109,7 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
         raise UsageError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     for key in ("recipe", "folder", "methods", "budgets", "seeds"):
         if not content.get(key):
-            raise UsageError(f"{path}: '{key}' is missing")
+            raise UsageError(f"{path}: '{key}' is missing or empty")
     methods = content["methods"]
     if not isinstance(methods, dict) or not all(
         isinstance(flags or {}, dict) and _NAME.fullmatch(str(name)) and name != DENSE
@@ -410,8 +410,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Runs a grid of methods, budgets and seeds over a recipe, as far as it was "
         "not run before, and keeps one JSON line a finished run in runs.jsonl.",
         epilog="""A grid file:
-  recipe: scripts/recipes/multi30k-joint.yaml
-  folder: runs/multi30k-joint
+  recipe: scripts/recipes/multi30k-pipelined.yaml
+  folder: runs/mine
   methods:                              # name: flags of fairseq-train
     gumbel: {gate-estimator: gumbel}
     sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
@@ -421,7 +421,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   seeds: [1, 2, 3]
   dense: runs/multi30k/dense            # or {recipe: FILE}, which the sweep makes first
 
-example: dsp-sweep scripts/sweeps/multi30k-joint.yaml --jobs 2
+example: dsp-sweep scripts/sweeps/multi30k-pipelined.yaml --jobs 2
 The same command goes on after an interruption; what is done is not done again.""",
     )
     parser.add_argument("grid", type=Path, help="YAML file that names the recipe and the grid")
@@ -452,6 +452,7 @@ The same command goes on after an interruption; what is done is not done again."
     if args.dry_run:
         for job in jobs:
             check_flags(job.run.recipe, job.run.folder)
+        for job in jobs:
             print(f"# {job.id}")
             print("\n".join(shlex.join(command) for command in commands_of(job.run)))
         return

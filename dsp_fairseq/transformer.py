@@ -44,7 +44,7 @@ from .gates import FixedHeads, HeadGates
 from .heads import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 from .optim import importance_flags
 from .plan import check_schedule, plan_pruning
-from .refusals import checked_when_parsed, refuse_machine, refuse_unsupported
+from .refusals import checked_when_parsed, refuse_training, refuse_unsupported
 from .restart import check_start_file
 from .soundness import check_gates, check_shapes, check_tensors
 from .watch import UpdateWatch
@@ -242,7 +242,7 @@ class DspTransformerModel(TransformerModel):
         # from a checkpoint asks for them before its weights are loaded.
         if not (self._has_started or self._has_loaded):
             self._has_started = True
-            refuse_machine(self.args)
+            refuse_training(self.args)
             check_start_file(self.args, self.head_gates.layout)
         return super().parameters(recurse)
 

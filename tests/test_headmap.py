@@ -500,3 +500,10 @@ def test_as_a_module(gated, save, tmp_path):
     done = subprocess.run([*command, path, "--plot", plot], capture_output=True, text=True)
     assert done.returncode == 0 and "6 of 24 heads kept" in done.stdout
     assert "DEBUG" not in done.stderr
+
+
+def test_a_dense_model_does_not_say_which_heads_to_keep(gated, save):
+    path = save(gated(24))
+    assert read_head_map(path).budget == 24
+    with pytest.raises(UsageError, match="trained with 24 heads, so nothing says which 6 to keep"):
+        read_head_map(path, 6)

@@ -53,6 +53,7 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
     data.mkdir()
     (data / "train.de-en.de.bin").write_bytes(b"abc")
     (data / "dict.de.txt").write_text("a 1\n")
+    (data / "prep.json").write_text("{}")
     made = recipe(data=str(data), start="start.pt").with_train({"num-of-heads": 6, "seed": 2})
     folder = tmp_path / "run"
     folder.mkdir()
@@ -83,6 +84,7 @@ def test_another_start_is_noticed_after_training_began(recipe, tmp_path):
     data.mkdir()
     (data / "train.de-en.de.bin").write_bytes(b"abc")
     (data / "dict.de.txt").write_text("a 1\n")
+    (data / "prep.json").write_text("{}")
     folder.mkdir()
     run = Run(recipe(data=str(data), start=str(start)).with_train({"num-of-heads": 6}), folder)
     (folder / RUN_FILE).write_text(yaml.safe_dump(run_folder.describe(run)))

@@ -60,7 +60,8 @@ data: data
 train: {arch: dsp_transformer_tiny, optimizer: dsp_adam, num-of-heads: 6, max-tokens: 100}
 """
 STORED = "format_version: 1\nthreads: 1\nrecipe: {name: mine, data: data, train: {num-of-heads: 6}}"
-READY = {"data/train.de-en.de.bin": b"0", "data/dict.de.txt": "a 1\n"}
+PLAIN = {"data/train.de-en.de.bin": b"0", "data/dict.de.txt": "a 1\n"}
+READY = {**PLAIN, "data/prep.json": "{}"}
 GRID = """\
 recipe: mine.yaml
 folder: runs
@@ -103,6 +104,14 @@ RUN_CASES = [
          {"mine.yaml": RECIPE}),
     Case("dsp-run", "a data folder without dictionaries", "mine.yaml", "data holds no dictionaries",
          {"mine.yaml": RECIPE, "data/train.de-en.de.bin": b"0"}),
+    Case("dsp-run", "data that data-prep/ did not make", "mine.yaml",
+         "data was not made by data-prep/", {"mine.yaml": RECIPE, **PLAIN}),
+    Case("dsp-run", "a flag that dsp-run sets itself", "mine.yaml",
+         "--save-dir is what dsp-run sets itself",
+         {"mine.yaml": RECIPE.replace("max-tokens: 100", "save-dir: x")}),
+    Case("dsp-run", "an option that pruning does not support",
+         "mine.yaml --dry-run --set quant-noise-pq=0.1", "--quant-noise-pq is not supported",
+         {"mine.yaml": RECIPE}),
     Case("dsp-run", "no checkpoint to start from", "mine.yaml",
          "there is no checkpoint no.pt to start from",
          {"mine.yaml": RECIPE + "start: no.pt\n", **READY}),
@@ -188,6 +197,12 @@ CHECKPOINT_CASES = [
          "cannot write a/out.pt: a is a file", TEXT),
     Case("dsp-export", "a full disk", "{frozen} --output out.pt", "cannot write out.pt",
          disk=5000),
+    Case("dsp-export", "no data to check with", "{frozen} --check no --output out.pt",
+         "there is no data folder no"),
+    Case("dsp-export", "a flag of another format",
+         "{frozen} --quantization int8 --output out.pt", "belong to --format ctranslate2"),
+    Case("dsp-export", "several budgets at once", "{frozen} --num-of-heads 3,2 --output out.pt",
+         "--num-of-heads 3,2: one number is wanted here"),
     Case("dsp-export", "missing dictionaries for CTranslate2",
          "{frozen} --format ctranslate2 --data . --output out",
          ". holds no dictionaries"),
@@ -210,6 +225,12 @@ CHECKPOINT_CASES = [
     Case("dsp-score-heads", "--one-shot with a method that scores once",
          "{stock} --data . --method random --num-of-heads 3 --one-shot --output out.pt",
          "--method random scores once"),
+    Case("dsp-score-heads", "a flag of another method",
+         "{stock} --data . --method random --num-of-heads 3 --split valid --output out.pt",
+         "--split belongs to --method michel"),
+    Case("dsp-score-heads", "batches smaller than a sentence",
+         "{stock} --data {corpus} --method michel --num-of-heads 3 --max-tokens 2 --output out.pt",
+         "--max-tokens 2 is too small"),
     Case("dsp-score-heads", "K that is no number",
          "{stock} --data . --method random --num-of-heads few --output out.pt",
          "argument --num-of-heads: invalid int value: 'few'", status=2),
@@ -251,6 +272,9 @@ SCORE_CASES = [
     Case("dsp-score", "fewer sentences than the data have", SCORE,
          "out.txt has 1 sentences, the test split of data has 2",
          {**SCORED, "out.txt": "".join(OUTPUT.splitlines(True)[:2])}),
+    Case("dsp-score", "more sentences than the split has", SCORE,
+         "it was made from another split or other data",
+         {**SCORED, "out.txt": OUTPUT + OUTPUT.replace("-0\t", "-2\t").replace("-1\t", "-3\t")}),
     Case("dsp-score", "an output of other data", SCORE, "are not those of the test split of data",
          {**SCORED, "out.txt": OUTPUT.replace("dog", "cat").replace("men", "wolves")
           .replace("the snow", "deep water").replace("sit on a bench", "howl at us")}),
@@ -291,6 +315,14 @@ TRAIN_CASES = [
          "argument --cooldown-steps: invalid int value: 'soon'", 2),
         ("an unknown estimator", "--gate-estimator magic",
          "argument --gate-estimator: invalid choice: 'magic'", 2),
+        ("another criterion", "--criterion label_smoothed_cross_entropy",
+         "use --criterion dsp_label_smoothed_cross_entropy", 1),
+        ("a number of heads beside an exported model", "--kept-heads {exported}",
+         "leave out --num-of-heads", 1),
+        ("a start that is not there", "--finetune-from-model no.pt",
+         "there is no checkpoint no.pt to start from", 1),
+        ("a checkpoint to continue from that is not there", "--restore-file no.pt",
+         "there is no checkpoint no.pt to continue from", 1),
         ("an unknown language", "--source-lang fr",
          "has no dictionary of 'fr' (dict.fr.txt), only of de, en", 1),
         ("a split that is not there", "--train-subset trian", "has no trian split of de and en", 1),
