@@ -312,7 +312,8 @@ that were no longer trained. fairseq's own transformers are averaged too.""",
         epilog="""examples:
   dsp-average --last 5 runs/mine --output runs/mine/average.pt
   dsp-average checkpoint8.pt checkpoint9.pt checkpoint10.pt --output average.pt
-  fairseq-generate data/mine --user-dir "$(python -m dsp_fairseq)" --path runs/mine/average.pt
+  fairseq-generate data/mine --user-dir "$(python -m dsp_fairseq)" --path runs/mine/average.pt \\
+      --beam 5 --remove-bpe --required-batch-size-multiple 1
 
 The result generates, exports and is trained further (--finetune-from-model) as any checkpoint;
 it does not resume a training, since it holds no optimizer state.""",

@@ -240,7 +240,7 @@ def add_prepare_flag(parser: argparse.ArgumentParser) -> None:
         const="",
         metavar="FROM",
         help="make missing data first, by the recipe's own command; FROM is its --from, where the "
-        "raw text is (default: it is downloaded)",
+        "raw text is (Multi30k and IWSLT14; default: it is downloaded)",
     )
 
 

@@ -27,8 +27,7 @@ def _ctranslate2() -> Any:
         import ctranslate2.converters
     except ImportError:
         raise UsageError(
-            "CTranslate2 is not installed: pip install 'dsp-fairseq[ctranslate2]', or "
-            "pip install ctranslate2"
+            "CTranslate2 is not installed: pip install ctranslate2"
         ) from None
     return ctranslate2
 

@@ -6,6 +6,10 @@
 #   bash scripts/demo.sh 6      keeps 6
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' scripts/demo.sh
+    exit
+fi
 budget=${1:-12}
 updates=800
 data=data/toy-de-en

@@ -3,6 +3,10 @@
 #   PYTHON=python3.12 bash scripts/setup.sh    uses that interpreter (3.10 to 3.13)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' scripts/setup.sh
+    exit
+fi
 
 torch_version=2.13.0
 fairseq_version=0.12.3.1

@@ -24,14 +24,16 @@ old_pip=23.2
 dry=
 versions="3.10 3.11 3.12 3.13"
 wanted=$versions
+arguments=()
 while (($#)); do
     case $1 in
         -h | --help) usage; exit ;;
         --dry-run) dry=yes; shift ;;
         --only) wanted=${2:?"--only needs versions, as in --only \"3.10 3.12\""}; shift 2 ;;
-        *) break ;;
+        *) arguments+=("$1"); shift ;;
     esac
 done
+set -- ${arguments[@]+"${arguments[@]}"}
 for version in $wanted; do
     [[ " $versions " == *" $version "* ]] || {
         echo "test-matrix.sh: error: --only $version: choose from $versions" >&2

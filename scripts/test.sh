@@ -5,6 +5,10 @@
 #   bash scripts/test.sh tests/cli -x    arguments go to pytest, which then counts no lines
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' scripts/test.sh
+    exit
+fi
 bash scripts/setup.sh
 # One thread a process: the tests run in parallel, and sums of floats then have one order.
 export OMP_NUM_THREADS=1

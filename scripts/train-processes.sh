@@ -12,11 +12,13 @@ end: fairseq-train by itself can end so without having trained.
 
 example:
   bash scripts/train-processes.sh 4 data/mine --user-dir "$(python -m dsp_fairseq)" \
-      --arch dsp_transformer_iwslt_de_en --optimizer dsp_adam --num-of-heads 18 \
-      --criterion dsp_label_smoothed_cross_entropy --max-tokens 4096 --save-dir runs/mine
+      --arch dsp_transformer_iwslt_de_en --share-all-embeddings --num-of-heads 18 \
+      --criterion dsp_label_smoothed_cross_entropy --label-smoothing 0.1 --dropout 0.3 \
+      --optimizer dsp_adam --adam-betas '(0.9, 0.98)' --lr 5e-4 --lr-scheduler inverse_sqrt \
+      --warmup-updates 4000 --max-tokens 4096 --max-update 50000 --save-dir runs/mine
 
 P processes with --update-freq U train as one process with --update-freq P*U does. Several machines:
-torchrun --nnodes, or Slurm, as fairseq's own documentation describes.
+see docs/recipes.md.
 HELP
 }
 
