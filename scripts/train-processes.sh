@@ -37,13 +37,13 @@ for flag in "$@"; do
     [[ $flag != --distributed-* ]] || fail "$flag: leave that to this script"
 done
 
-venv=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin
-[[ ! -x $venv/torchrun ]] || export PATH="$venv:$PATH"
-command -v torchrun >/dev/null || fail "there is no torchrun: run 'bash scripts/setup.sh'"
+export PATH="$PATH:$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin"
+torchrun=$(command -v torchrun) || fail "there is no torchrun: run 'bash scripts/setup.sh'"
 # Without it, each process takes all cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
+# That of the torch which will train.
+gpus=$("$(dirname "$torchrun")/python" -c 'import torch; print(torch.cuda.device_count())')
 [[ " $* " == *" --cpu "* ]] && gpus=0
 flags=(--distributed-world-size "$processes")
 # The other wrappers wait for the gradients of closed heads.

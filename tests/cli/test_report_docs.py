@@ -22,7 +22,7 @@ def _commands(page: str) -> str:
 
 @pytest.mark.slow
 def test_every_command_of_the_page(train, corpus, tmp_path):
-    make_sweep(tmp_path / "sweeps/mine", ("gumbel",), (6,), (1,), sentences=12)
+    make_sweep(tmp_path / "runs/mine", ("gumbel",), (6,), (1,), sentences=12)
     run = tmp_path / "runs/mine"
     assert train(run, "--save-interval-updates", "1", "--max-update", "12").status == 0
     (tmp_path / "data").mkdir()
@@ -42,6 +42,6 @@ def test_every_command_of_the_page(train, corpus, tmp_path):
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "sweeps/mine/report/report.html").exists()
+    assert (tmp_path / "runs/mine/report/report.html").exists()
     assert len(re.findall(r"^H-", (run / "average.out").read_text(), re.MULTILINE)) == 30
     assert (run / "average-pruned.pt").exists()
