@@ -35,6 +35,7 @@ from .headmap import HeadMap, head_map_of, render_counts
 from .heads import HeadLayout, format_kept_heads
 from .serving import convert_to_ctranslate2
 from .soundness import UNINITIALISED
+from .subset import ESTIMATORS
 
 FORMATS = ("pruned", "fairseq", "ctranslate2")
 _INPUTS = tuple(f"{name}_proj.{part}" for name in "qkv" for part in ("weight", "bias"))
@@ -235,7 +236,8 @@ def _signature(source: Path, state: Mapping[str, Any], head_map: HeadMap) -> str
     )
     method = state.get(SCORED_BY) or PruningConfig.from_namespace(arguments).gate_estimator
     tuned = _plain(state["cfg"]).get("checkpoint", {}).get("finetune_from_model")
-    if SCORED_BY not in state and tuned and not state["model"]["head_gates.last_change"]:
+    chosen = ESTIMATORS[method].learns if method in ESTIMATORS else False
+    if chosen and tuned and not state["model"].get("head_gates.last_change"):
         # The training began with heads that were chosen before.
         method = "given"
     seed = next((seed for seed in seeds if seed is not None), None)

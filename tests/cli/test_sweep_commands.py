@@ -98,12 +98,12 @@ def _table(folder: Path) -> list[dict]:
 
 
 def _wait_for(condition, process: subprocess.Popen | None) -> None:
-    for _ in range(1500):
+    for _ in range(7500):
         if condition():
             return
         assert process is None or process.poll() is None, process.stdout.read()
         time.sleep(0.04)
-    pytest.fail("it did not come to pass within a minute")
+    pytest.fail("it did not come to pass within five minutes")
 
 
 def _count(log: Path, words: str) -> int:
