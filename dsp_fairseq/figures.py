@@ -66,7 +66,9 @@ class Picture:
         undated: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}[suffix]
         content = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": "dsp-report"}):
-            self.figure.savefig(content, format=suffix, dpi=RESOLUTION, metadata=undated)
+            self.figure.savefig(
+                content, format=suffix, dpi=RESOLUTION, metadata=undated, bbox_inches="tight"
+            )
         return content.getvalue()
 
 

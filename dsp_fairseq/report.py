@@ -366,7 +366,9 @@ def _training_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]
     curves: dict[int, dict[str, list[Curve]]] = {}
     for (method, budget), group in groups(recipe.runs).items():
         found = [curve for run in group if (curve := read_curve(run.folder / "train.log"))]
-        if found:
+        # What began with its heads, or has all, has no schedule.
+        found = [curve for curve in found if curve.frozen_at != curve.updates[0]]
+        if found and budget not in (0, group[0].num_heads):
             curves.setdefault(budget, {})[method] = found
     if not curves:
         return []

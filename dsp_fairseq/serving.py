@@ -26,9 +26,7 @@ def _ctranslate2() -> Any:
         import ctranslate2
         import ctranslate2.converters
     except ImportError:
-        raise UsageError(
-            "CTranslate2 is not installed: pip install ctranslate2"
-        ) from None
+        raise UsageError("CTranslate2 is not installed: pip install ctranslate2") from None
     return ctranslate2
 
 
