@@ -253,7 +253,7 @@ def head_survival(
     ticks = np.linspace(0, 1, levels if levels <= 6 else 6).tolist()
     colours.set_ticks(ticks, labels=[f"{tick:.0%}" for tick in ticks])
     colours.ax.tick_params(labelsize=8, length=2, colors=INK)
-    colours.outline.set_color(FAINT)
+    colours.ax.spines["outline"].set_color(FAINT)
     colours.set_label("of the seeds keep it", fontsize=9, color=INK, labelpad=1)
     return figure
 
