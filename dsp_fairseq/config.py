@@ -195,10 +195,13 @@ def resolve_kept_heads(args: Any) -> None:
     path = Path(args.kept_heads)
     if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
         return
-    kept = getattr(model_arguments(load_checkpoint(path)), "kept_heads", None)
+    exported = model_arguments(load_checkpoint(path))
+    kept = getattr(exported, "kept_heads", None)
     if kept is None:
         raise UsageError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
-    if getattr(args, "num_of_heads", None) is not None:
-        raise UsageError("--kept-heads says how many heads there are: leave out --num-of-heads")
+    if getattr(args, "num_of_heads", None) not in (None, exported.num_of_heads):
+        raise UsageError(
+            f"--kept-heads {path} has {exported.num_of_heads} heads: leave out --num-of-heads"
+        )
     with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
         args.kept_heads = kept

@@ -316,8 +316,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--check", type=Path, metavar="DATA", help="then translate its test split with both models"
     )
     args = parser.parse_args(argv)
-    if args.format != "ctranslate2" and (args.data or args.quantization != "float32"):
-        raise UsageError("--data and --quantization belong to --format ctranslate2")
+    if args.format != "ctranslate2" and args.quantization != "float32":
+        raise UsageError("--quantization belongs to --format ctranslate2")
     if args.check:
         check_corpus(args.check, None, None, "test")
     export = export_checkpoint(

@@ -440,6 +440,7 @@ heads were frozen. To train its weights further with these heads, give it to fai
     parser.add_argument(
         "--seed", type=int, default=1, help="of random, and of the order of batches (default: 1)"
     )
+    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     michel = parser.add_argument_group("michel only")
     steps = michel.add_mutually_exclusive_group()
     steps.add_argument("--one-shot", action="store_true", help="score once")
@@ -456,7 +457,6 @@ heads were frozen. To train its weights further with these heads, give it to fai
     michel.add_argument(
         "--max-tokens", type=_positive, default=4096, help="size of a batch (default: 4096)"
     )
-    michel.add_argument("--cpu", action="store_true", help="do not use a GPU")
     args = parser.parse_args(argv)
     if args.method != "michel" and (args.one_shot or args.heads_per_step):
         raise UsageError(
