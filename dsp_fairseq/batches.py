@@ -49,28 +49,17 @@ def split_batches(
         UsageError: a sentence is longer than a batch may be.
     """
     try:
-        return _batches(task, models, split, max_tokens, shuffle, seed)
+        return task.get_batch_iterator(
+            task.dataset(split),
+            max_tokens=max_tokens,
+            max_positions=utils.resolve_max_positions(
+                task.max_positions(), *(model.max_positions() for model in models)
+            ),
+            ignore_invalid_inputs=True,
+            required_batch_size_multiple=1,
+            seed=seed,
+            # A cached iterator would shuffle anew each time.
+            disable_iterator_cache=True,
+        ).next_epoch_itr(shuffle=shuffle)
     except AssertionError as error:
         raise UsageError(f"--max-tokens {max_tokens} is too small: {error}") from None
-
-
-def _batches(
-    task: Any,
-    models: Sequence[BaseFairseqModel],
-    split: str,
-    max_tokens: int,
-    shuffle: bool,
-    seed: int,
-) -> Batches:
-    return task.get_batch_iterator(
-        task.dataset(split),
-        max_tokens=max_tokens,
-        max_positions=utils.resolve_max_positions(
-            task.max_positions(), *(model.max_positions() for model in models)
-        ),
-        ignore_invalid_inputs=True,
-        required_batch_size_multiple=1,
-        seed=seed,
-        # A cached iterator would shuffle anew each time.
-        disable_iterator_cache=True,
-    ).next_epoch_itr(shuffle=shuffle)

@@ -138,10 +138,10 @@ def _from_gates(
         budget = parse_budgets(config.num_of_heads, layout.num_heads)[0]
     else:
         budget = parse_budget(num_of_heads, layout.num_heads)
-    constant = {0, layout.num_heads}
-    if budget not in constant and set(_budgets(weights)) <= constant:
+    trained, constant = _budgets(weights), {0, layout.num_heads}
+    if budget not in constant and set(trained) <= constant:
         raise UsageError(
-            f"{path} was trained with {_budgets(weights)[0]} heads, so nothing says which {budget} "
+            f"{path} was trained with {trained[0]} heads, so nothing says which {budget} "
             "to keep: rank them by dsp-score-heads"
         )
     floors = parse_floors(config.keep_at_least, layout)

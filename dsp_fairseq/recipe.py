@@ -185,8 +185,6 @@ def parse_recipe(content: Mapping[str, Any], path: Path) -> Recipe:
     if not isinstance(processes, int) or processes < 1:
         raise UsageError(f"{path}: 'processes' must be a number from 1 on, not {processes!r}")
     score = content.get("score")
-    if own := sorted(_OWN_FLAGS & set(merge_flags({}, content["train"]))):
-        raise UsageError(f"{path}: --{own[0]} is what dsp-run sets itself: leave it out")
     return Recipe(
         name=str(content["name"]),
         data=str(content["data"]),
@@ -340,6 +338,10 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     """
     if recipe.budget is None:
         raise UsageError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
+    if own := sorted(_OWN_FLAGS & recipe.train.keys()):
+        raise UsageError(
+            f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
+        )
     command = f"recipe {recipe.name}, fairseq-train"
     parser = options.get_training_parser()
     # Without the name of the data, which need not be there yet.

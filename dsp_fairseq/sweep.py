@@ -122,6 +122,11 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     for name, flags in methods.items():
         if (flags or {}).get("budgets", "all") != "all":
             raise UsageError(f"{path}: 'budgets' of method {name} can only be 'all'")
+        if not isinstance((flags or {}).get("score") or {}, dict):
+            raise UsageError(
+                f"{path}: 'score' of method {name} must hold flags of dsp-score-heads, as in "
+                "{method: michel}"
+            )
     for key in ("budgets", "seeds"):
         values = content[key]
         if not isinstance(values, list) or not all(
