@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
-    r'__version__ = "(.+)"', (ROOT / "dsp_fairseq" / "__init__.py").read_text(encoding="utf-8")
+    r'__version__ = "(.+)"', (ROOT / "dsp_fairseq" / "about.py").read_text(encoding="utf-8")
 ).group(1)
 
 setup(
@@ -53,14 +53,14 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "dsp-export=dsp_fairseq.export:main",
-            "dsp-score=dsp_fairseq.score:main",
-            "dsp-heads=dsp_fairseq.headmap:main",
-            "dsp-run=dsp_fairseq.run:main",
-            "dsp-sweep=dsp_fairseq.sweep:main",
-            "dsp-average=dsp_fairseq.average:main",
-            "dsp-report=dsp_fairseq.report:main",
-            "dsp-score-heads=dsp_fairseq.score_heads:main",
+            "dsp-export=dsp_fairseq.export.export:main",
+            "dsp-score=dsp_fairseq.evaluation.bleu:main",
+            "dsp-heads=dsp_fairseq.analysis.head_map:main",
+            "dsp-run=dsp_fairseq.experiments.execute:main",
+            "dsp-sweep=dsp_fairseq.experiments.sweep:main",
+            "dsp-average=dsp_fairseq.analysis.average:main",
+            "dsp-report=dsp_fairseq.report.document:main",
+            "dsp-score-heads=dsp_fairseq.analysis.ranking:main",
         ]
     },
 )

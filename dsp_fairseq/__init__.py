@@ -6,14 +6,8 @@ its architectures, the criterion ``dsp_label_smoothed_cross_entropy`` and the op
 ``torch.load(weights_only=True)``.
 """
 
-from pathlib import Path
-
+from .about import USER_DIR, __version__  # noqa: F401
 from .errors import UsageError
-
-__version__ = "0.1.0"
-
-USER_DIR = Path(__file__).resolve().parent
-"""The folder to give as ``--user-dir``."""
 
 try:
     import fairseq  # noqa: F401
@@ -23,8 +17,9 @@ except ImportError as error:
         "'pip install --no-build-isolation fairseq-fixed==0.12.3.1'"
     ) from error
 
-from .checkpoints import allow_checkpoint_types  # noqa: E402
+from .checkpoints.checkpoint import allow_checkpoint_types
 
 allow_checkpoint_types()
 
-from . import criterion, optim, transformer  # noqa: E402, F401
+from .models import transformer  # noqa: E402, F401
+from .pruning import criterion, optimizer  # noqa: E402, F401

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
-from . import USER_DIR
-from .arguments import CommandParser
-from .config import PruningConfig
-from .optim import DspAdamConfig
+from .about import USER_DIR
+from .cli.parser import CommandParser
+from .pruning.flags import PruningConfig
+from .pruning.optimizer import DspAdamConfig
 
 
 def flags_help() -> str:

@@ -14,7 +14,7 @@ import benchmark
 import torch
 from torch import Tensor
 
-from dsp_fairseq.subset import ESTIMATORS, Estimator, gumbel_noise
+from dsp_fairseq.estimators import ESTIMATORS, Estimator, gumbel_noise
 
 
 def formula(importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:

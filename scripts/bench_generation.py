@@ -25,10 +25,10 @@ import torch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 
-from dsp_fairseq.export import pruned_state, zero_weights
-from dsp_fairseq.headmap import HeadMap
-from dsp_fairseq.heads import HeadLayout
-from dsp_fairseq.serving import convert_to_ctranslate2
+from dsp_fairseq.analysis.head_map import HeadMap
+from dsp_fairseq.export.ctranslate2 import convert_to_ctranslate2
+from dsp_fairseq.export.export import pruned_state, zero_weights
+from dsp_fairseq.heads.layout import HeadLayout
 
 MASKS = ("even", "concentrated")
 SIDES = ("dense", "masked", "frozen", "exported", "none")

@@ -7,8 +7,8 @@ import argparse
 import re
 from pathlib import Path
 
-from dsp_fairseq.headmap import read_head_map
-from dsp_fairseq.score import score_file
+from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.evaluation.bleu import score_file
 
 
 def describe(run: Path, data: Path) -> list[str]:

@@ -34,9 +34,9 @@ import torch
 from tqdm import tqdm
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.checkpoints import load_checkpoint, peek
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint, peek
 from dsp_fairseq.errors import UsageError
-from dsp_fairseq.restart import LAST, updates_of
+from dsp_fairseq.pruning.resume import LAST, updates_of
 
 ROOT = Path(__file__).resolve().parents[1]
 UPDATES, FREEZE, SAVE_EVERY = 40, 24, 3
@@ -222,7 +222,7 @@ def kill_exports(checkpoint: Path, work: Path, kills: int, rng: random.Random) -
     done = 0
     for number in tqdm(range(kills), "kills of export"):
         output = work / f"pruned{number}.pt"
-        command = [sys.executable, "-m", "dsp_fairseq.export", str(checkpoint)]
+        command = [sys.executable, "-m", "dsp_fairseq.export.export", str(checkpoint)]
         command += ["--output", str(output)]
         done += kill_writing(command, output, rng.uniform(0, 0.01))
         if not output.exists():

@@ -15,8 +15,8 @@ from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel
 
 import dsp_fairseq  # noqa: F401
-from dsp_fairseq.recipe import load_recipe
-from dsp_fairseq.transformer import DspTransformerModel
+from dsp_fairseq.experiments.recipe import load_recipe
+from dsp_fairseq.models.transformer import DspTransformerModel
 
 TINY = {
     "encoder_layers": 2,

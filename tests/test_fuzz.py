@@ -7,15 +7,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsp_fairseq.export import (
+from dsp_fairseq.analysis.head_map import head_map_of
+from dsp_fairseq.estimators import ESTIMATORS, gumbel_noise, top_k_mask
+from dsp_fairseq.export.export import (
     dense_state,
     expand_weights,
     pruned_state,
     slice_weights,
     zero_weights,
 )
-from dsp_fairseq.headmap import head_map_of
-from dsp_fairseq.heads import (
+from dsp_fairseq.heads.layout import (
     DECODER_CROSS,
     DECODER_SELF,
     ENCODER_SELF,
@@ -24,8 +25,7 @@ from dsp_fairseq.heads import (
     format_kept_heads,
     parse_kept_heads,
 )
-from dsp_fairseq.subset import ESTIMATORS, gumbel_noise, top_k_mask
-from dsp_fairseq.transformer import DspTransformerModel
+from dsp_fairseq.models.transformer import DspTransformerModel
 
 EXACT = [name for name, cls in ESTIMATORS.items() if cls.exact]
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.__main__ import main
-from dsp_fairseq.config import PruningConfig
+from dsp_fairseq.pruning.flags import PruningConfig
 
 
 def test_it_prints_the_user_dir(capsys):

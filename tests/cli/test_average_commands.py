@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from dsp_fairseq import average, export
+from dsp_fairseq.analysis import average
 from dsp_fairseq.errors import UsageError
+from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_a_run_of_fairseqs_own_transformer(train, generate, folder):
 def test_what_a_person_sees(folder):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "dsp_fairseq.average", *arguments],
+            [sys.executable, "-m", "dsp_fairseq.analysis.average", *arguments],
             capture_output=True,
             text=True,
         )

@@ -19,19 +19,19 @@ import torch
 from bad_inputs import CASES, Case
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.export import dense_state
-from dsp_fairseq.headmap import head_map_of
+from dsp_fairseq.analysis.head_map import head_map_of
+from dsp_fairseq.export.export import dense_state
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "dsp-run": "run",
-    "dsp-sweep": "sweep",
-    "dsp-report": "report",
-    "dsp-average": "average",
-    "dsp-export": "export",
-    "dsp-heads": "headmap",
-    "dsp-score": "score",
-    "dsp-score-heads": "score_heads",
+    "dsp-run": "experiments.execute",
+    "dsp-sweep": "experiments.sweep",
+    "dsp-report": "report.document",
+    "dsp-average": "analysis.average",
+    "dsp-export": "export.export",
+    "dsp-heads": "analysis.head_map",
+    "dsp-score": "evaluation.bleu",
+    "dsp-score-heads": "analysis.ranking",
 }
 
 

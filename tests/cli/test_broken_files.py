@@ -11,7 +11,10 @@ import zipfile
 import pytest
 import torch
 
-from dsp_fairseq import USER_DIR, export, headmap, score_heads
+from dsp_fairseq import USER_DIR
+from dsp_fairseq.analysis import head_map as headmap
+from dsp_fairseq.analysis import ranking as score_heads
+from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_generation_does_not_care_for_other_files_of_the_training(copy_of_run, g
 
 
 def test_looking_at_a_file_reads_no_tensor(copy_of_run, monkeypatch):
-    from dsp_fairseq.checkpoints import peek
+    from dsp_fairseq.checkpoints.checkpoint import peek
 
     path = copy_of_run / "checkpoint_last.pt"
     # What is in a tensor is seen by no one here: only that the file is whole.

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from fairseq import checkpoint_utils
 
-from dsp_fairseq.headmap import read_head_map
+from dsp_fairseq.analysis.head_map import read_head_map
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "dsp-score": "score",
-    "dsp-heads": "headmap",
-    "dsp-export": "export",
-    "dsp-score-heads": "score_heads",
+    "dsp-score": "evaluation.bleu",
+    "dsp-heads": "analysis.head_map",
+    "dsp-export": "export.export",
+    "dsp-score-heads": "analysis.ranking",
 }
 SMALL = (
     "--cpu --distributed-world-size 1 --num-workers 0 --max-tokens 1200 --warmup-updates 4 "

@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
-from dsp_fairseq import USER_DIR, export, headmap, score
+from dsp_fairseq import USER_DIR
+from dsp_fairseq.analysis import head_map as headmap
+from dsp_fairseq.evaluation import bleu as score
+from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")

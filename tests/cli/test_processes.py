@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsp_fairseq import recipe
+from dsp_fairseq.experiments import recipe
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/train-processes.sh"
@@ -35,7 +35,7 @@ RECORDER = """\
 import os, sys
 sys.path.insert(0, {root!r})
 import torch
-from dsp_fairseq.gates import HeadGates
+from dsp_fairseq.pruning.gates import HeadGates
 from fairseq_cli.train import cli_main
 drawn, seen = {{}}, []
 forward, begin = HeadGates.forward, HeadGates.begin_forward

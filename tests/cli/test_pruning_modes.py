@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 
-from dsp_fairseq.export import export_checkpoint
-from dsp_fairseq.subset import ESTIMATORS
+from dsp_fairseq.estimators import ESTIMATORS
+from dsp_fairseq.export.export import export_checkpoint
 
 PIPELINED = ("--pruning-mode", "pipelined", "--finetune-updates", "4")
 

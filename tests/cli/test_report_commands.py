@@ -14,9 +14,9 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU, CHRF
 
-from dsp_fairseq import report
-from dsp_fairseq.headmap import read_head_map
-from dsp_fairseq.score import read_generated
+from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.evaluation.bleu import read_generated
+from dsp_fairseq.report import document as report
 
 
 def _score(hypotheses, references) -> dict:
@@ -83,7 +83,7 @@ def test_a_report_of_real_runs(sweep, tmp_path, capsys):
 def test_what_a_person_sees(tmp_path):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "dsp_fairseq.report", *arguments],
+            [sys.executable, "-m", "dsp_fairseq.report.document", *arguments],
             capture_output=True,
             text=True,
         )

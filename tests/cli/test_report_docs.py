@@ -12,7 +12,11 @@ import pytest
 from made_up_sweep import make_sweep
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"dsp-report": "report", "dsp-average": "average", "dsp-export": "export"}
+MODULES = {
+    "dsp-report": "report.document",
+    "dsp-average": "analysis.average",
+    "dsp-export": "export.export",
+}
 
 
 def _commands(page: str) -> str:

@@ -7,7 +7,10 @@ import re
 import pytest
 import torch
 
-from dsp_fairseq import USER_DIR, export, headmap, score_heads
+from dsp_fairseq import USER_DIR
+from dsp_fairseq.analysis import head_map as headmap
+from dsp_fairseq.analysis import ranking as score_heads
+from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dsp_fairseq import run as run_module
-from dsp_fairseq import sweep
 from dsp_fairseq.errors import UsageError
+from dsp_fairseq.experiments import execute as run_module
+from dsp_fairseq.experiments import sweep
 
 ROOT = Path(__file__).parents[2]
 SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
@@ -82,7 +82,7 @@ def _grid(folder: Path, recipe: Path, **content) -> Path:
 
 def _start(grid: Path, *flags: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dsp_fairseq.sweep", str(grid), *flags]
+    command = [sys.executable, "-m", "dsp_fairseq.experiments.sweep", str(grid), *flags]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -233,7 +233,7 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
     """Dense, then pipelined for all budgets at once, and heads that are scored and fine-tuned."""
     tool = tmp_path / "bin/dsp-score-heads"
     tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.score_heads "$@"\n')
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.analysis.ranking "$@"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

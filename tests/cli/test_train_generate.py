@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from dsp_fairseq import USER_DIR, export
+from dsp_fairseq import USER_DIR
+from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")

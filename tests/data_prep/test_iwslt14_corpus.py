@@ -22,7 +22,7 @@ from prep_helpers import (
     words,
 )
 
-from dsp_fairseq.score import score_file
+from dsp_fairseq.evaluation.bleu import score_file
 
 TOO_LONG = (" ".join(["Wort"] * 176), " ".join(["word"] * 176))
 LONG = (" ".join(["Wort"] * 175), " ".join(["word"] * 175))

@@ -19,7 +19,7 @@ from prep_helpers import (
     words,
 )
 
-from dsp_fairseq.score import score_file
+from dsp_fairseq.evaluation.bleu import score_file
 
 LONG = (" ".join(["Wort"] * 10000), " ".join(["word"] * 10000))
 UNEVEN = ("Nein", "No , no , no")

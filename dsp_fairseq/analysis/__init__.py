@@ -1,0 +1,1 @@
+"""What can be said of a checkpoint's heads without training it."""

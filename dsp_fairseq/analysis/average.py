@@ -1,0 +1,348 @@
+"""``dsp-average``: the mean of checkpoints that keep the same heads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..checkpoints.checkpoint import (
+    architecture,
+    in_place_of,
+    load_checkpoint,
+    model_arguments,
+    refuse_existing,
+    save_checkpoint,
+    without_optimizer,
+)
+from ..checkpoints.validation import UNINITIALISED
+from ..cli.parser import CommandParser
+from ..errors import UsageError
+from ..pruning.resume import updates_of
+from .head_map import HeadMap, head_map_of
+
+GATES = "head_gates."
+IMPORTANCE = GATES + "importance"
+LAST_CHANGE = GATES + "last_change"
+
+STRUCTURE = (
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+    "encoder_normalize_before",
+    "decoder_normalize_before",
+    "encoder_learned_pos",
+    "decoder_learned_pos",
+    "activation_fn",
+    "no_scale_embedding",
+    "no_token_positional_embeddings",
+)
+"""What changes the function of the same weights, without changing their shapes."""
+
+MOST_NAMED = 8
+"""How many heads that differ a message names."""
+
+
+# ---- which checkpoints
+
+
+@dataclass(frozen=True)
+class _Member:
+    """What has to agree between the checkpoints of one average.
+
+    Attributes:
+        path: the file.
+        heads: its heads, or None for a model without gates, such as fairseq's own.
+        standing: ``dense``, ``frozen`` or ``exported``.
+        structure: names and values of :data:`STRUCTURE`, and the architecture.
+        tensors: per name its shape and dtype, and the first name that shares its memory.
+        fixed: the tensors that must be equal: integers, and gates other than importance.
+        num_updates: how long it was trained, in updates.
+    """
+
+    path: Path
+    heads: HeadMap | None
+    standing: str
+    structure: dict[str, Any]
+    tensors: dict[str, tuple[torch.Size, torch.dtype, str]]
+    fixed: dict[str, Tensor]
+    num_updates: int
+
+
+def _member(path: Path, state: Mapping[str, Any]) -> _Member:
+    weights = state["model"]
+    arguments = model_arguments(state)
+    gated = IMPORTANCE in weights
+    heads = head_map_of(state, path) if gated or getattr(arguments, "kept_heads", None) else None
+    if heads is None:
+        standing = "dense"
+    elif not gated:
+        standing = "exported"
+    elif heads.frozen:
+        standing = "frozen"
+    elif heads.budget in (0, heads.layout.num_heads):
+        standing = "dense"
+    else:
+        raise UsageError(
+            f"{path} is not frozen: which {heads.budget} of {heads.layout.num_heads} heads it "
+            "keeps is not final yet, so their weights have no common mean; average checkpoints "
+            "from after the freeze"
+        )
+    firsts = _first_names(weights)
+    return _Member(
+        path,
+        heads,
+        standing,
+        {"architecture": architecture(arguments)}
+        | {name: getattr(arguments, name, None) for name in STRUCTURE},
+        {name: (value.shape, value.dtype, firsts[name]) for name, value in weights.items()},
+        {name: value for name, value in weights.items() if _is_fixed(name, value)},
+        updates_of(state),
+    )
+
+
+def _is_fixed(name: str, value: Tensor) -> bool:
+    if name.startswith(GATES):
+        return name not in (IMPORTANCE, LAST_CHANGE)
+    return not value.is_floating_point()
+
+
+def _first_names(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Per name the first one of the same memory: tied embeddings are stored once."""
+    seen: dict[tuple[int, torch.Size], str] = {}
+    return {
+        name: seen.setdefault((value.data_ptr(), value.shape), name) if value.numel() else name
+        for name, value in weights.items()
+    }
+
+
+def _check_same(first: _Member, other: _Member) -> None:
+    """Raises a UsageError with the reason why the two have no common mean."""
+    a, b = first.path, other.path
+    if first.standing != other.standing:
+        raise UsageError(
+            f"{a} is {first.standing} and {b} is {other.standing}: average checkpoints of one kind"
+        )
+    for name, value in first.structure.items():
+        if other.structure[name] != value:
+            raise UsageError(
+                f"{a} and {b} are different models: {name} is {value} and {other.structure[name]}"
+            )
+    if first.heads is not None and other.heads is not None:
+        _check_same_heads(a, first.heads, b, other.heads)
+    for name in [*first.tensors, *(name for name in other.tensors if name not in first.tensors)]:
+        if first.tensors.get(name) != other.tensors.get(name):
+            raise UsageError(
+                f"{a} and {b} are different models: {name} is {_described(first, name)} and "
+                f"{_described(other, name)}"
+            )
+    for name, value in first.fixed.items():
+        if not torch.equal(value, other.fixed[name]):
+            raise UsageError(f"{a} and {b} have no common mean: {name} differs")
+
+
+def _check_same_heads(a: Path, ours: HeadMap, b: Path, theirs: HeadMap) -> None:
+    if ours.layout.sites != theirs.layout.sites or ours.layout.heads != theirs.layout.heads:
+        raise UsageError(f"{a} and {b} are different models: {ours.layout} and {theirs.layout}")
+    if torch.equal(ours.mask, theirs.mask):
+        return
+    parts = []
+    for path, more, less in ((a, ours, theirs), (b, theirs, ours)):
+        names = [
+            f"{site} head {head}"
+            for site, heads in ours.layout.kept(more.mask * (1 - less.mask)).items()
+            for head in heads
+        ]
+        rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        if names:
+            parts.append(f"only {path} keeps {', '.join(names[:MOST_NAMED])}{rest}")
+    raise UsageError(
+        f"{a} and {b} keep different heads, whose mean would be a model of neither: "
+        f"{'; '.join(parts)}"
+    )
+
+
+def _described(member: _Member, name: str) -> str:
+    if name not in member.tensors:
+        return "absent"
+    shape, dtype, tied_to = member.tensors[name]
+    tie = "" if tied_to == name else f", tied to {tied_to}"
+    return f"{list(shape)} in {str(dtype).removeprefix('torch.')}{tie}"
+
+
+# ---- the mean
+
+
+@dataclass(frozen=True)
+class Average:
+    """What was averaged.
+
+    Attributes:
+        heads: the heads of all the checkpoints, or None for a model without gates.
+        standing: ``dense``, ``frozen`` or ``exported``.
+        num_updates: the number of updates of each checkpoint.
+    """
+
+    heads: HeadMap | None
+    standing: str
+    num_updates: tuple[int, ...]
+
+
+def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
+    """Writes the mean of checkpoints of one model with one final set of heads.
+
+    Sums are in float64, results in the weights' own dtype. Optimizer state is dropped, so the
+    result is for generation, export and ``--finetune-from-model``, not for resuming; everything
+    else is that of the checkpoint that was trained longest. ``head_gates.importance`` is averaged
+    as a weight is, ``head_gates.last_change`` is the largest, all other state of the gates must
+    be equal.
+
+    Args:
+        paths: checkpoints of fairseq-train or of ``dsp-export``; one at a time is in memory.
+        output: a new file.
+
+    Raises:
+        UsageError: the output exists, or the checkpoints have no common mean, and why.
+    """
+    refuse_existing(output)
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise UsageError(f"{path} is given twice: it would count double")
+    members: list[_Member] = []
+    sums: dict[str, Tensor] = {}
+    last_changes: list[Tensor] = []
+    result: dict[str, Any] = {}
+    for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=len(paths) == 1 or None):
+        state = load_checkpoint(path)
+        member = _member(path, state)
+        if members:
+            _check_same(members[0], member)
+        if not members or member.num_updates > max(each.num_updates for each in members):
+            result = without_optimizer(state)
+        members.append(member)
+        for name, value in state["model"].items():
+            if name == LAST_CHANGE:
+                last_changes.append(value)
+            elif name not in member.fixed and member.tensors[name][2] == name:
+                total = sums.get(name)
+                sums[name] = value.double() if total is None else total.add_(value.double())
+    first = members[0]
+    means = {name: _mean(name, total, first, len(paths)) for name, total in sums.items()}
+    result["model"] = {}
+    for name, (_, _, tied_to) in first.tensors.items():
+        if name == LAST_CHANGE:
+            result["model"][name] = torch.stack(last_changes).max(0).values
+        elif name in first.fixed:
+            result["model"][name] = first.fixed[name]
+        else:
+            result["model"][name] = means[tied_to]
+    if "dsp_signature" in result:
+        result["dsp_signature"] = f"{result['dsp_signature']}|averaged:{len(paths)}"
+    with in_place_of(output) as temporary:
+        save_checkpoint(result, temporary, output)
+    return Average(first.heads, first.standing, tuple(member.num_updates for member in members))
+
+
+def _mean(name: str, total: Tensor, first: _Member, number: int) -> Tensor:
+    if not (name.endswith(UNINITIALISED) or bool(total.isfinite().all())):
+        raise UsageError(f"{name} is not finite in one of the checkpoints: its training diverged")
+    return (total / number).to(first.tensors[name][1])
+
+
+# ---- the newest of a run
+
+
+def newest_checkpoints(folder: Path, number: int) -> list[Path]:
+    """The newest numbered checkpoints of a run, oldest of them first.
+
+    Numbered are ``checkpoint3.pt``, the end of epoch 3, and ``checkpoint_3_1200.pt``, update 1200
+    within it; ``checkpoint_last.pt`` and ``checkpoint_best.pt`` are copies of these.
+
+    Raises:
+        UsageError: no such folder, or it has fewer.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: --last needs the --save-dir of a run")
+    numbered = sorted(_numbered(folder.iterdir()))
+    if number < 1:
+        raise UsageError(f"--last {number}: give a number of checkpoints from 1 on")
+    if len(numbered) < number:
+        raise UsageError(
+            f"{folder} has {len(numbered)} numbered checkpoints, not {number}: train without "
+            "--no-epoch-checkpoints, or with --save-interval-updates"
+        )
+    return [path for _, _, path in numbered[-number:]]
+
+
+def _numbered(paths: Iterable[Path]) -> Iterable[tuple[int, float, Path]]:
+    for path in paths:
+        if match := re.fullmatch(r"checkpoint(\d+)\.pt", path.name):
+            yield int(match[1]), float("inf"), path
+        elif match := re.fullmatch(r"checkpoint_(\d+)_(\d+)\.pt", path.name):
+            yield int(match[1]), int(match[2]), path
+
+
+# ---- the command
+
+
+def render(average: Average, output: Path) -> str:
+    """The line that the command prints."""
+    number, updates = len(average.num_updates), sorted(average.num_updates)
+    span = f"update {updates[0]}" if number == 1 else f"updates {updates[0]} to {updates[-1]}"
+    heads = average.heads
+    kept = f", {heads.budget} of {heads.layout.num_heads} heads" if heads else ""
+    plural = "" if number == 1 else "s"
+    return f"{output}: mean of {number} checkpoint{plural} ({span}), {average.standing}{kept}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-average``."""
+    parser = CommandParser(
+        prog="dsp-average",
+        description="""\
+Averages the weights of several checkpoints of one run, which often translates a little better
+than the last of them. All must keep the same heads: a head that some of them closed has weights
+that were no longer trained. fairseq's own transformers are averaged too.""",
+        epilog="""examples:
+  dsp-average --last 5 runs/mine --output runs/mine/average.pt
+  dsp-average checkpoint8.pt checkpoint9.pt checkpoint10.pt --output average.pt
+  fairseq-generate data/mine --user-dir "$(python -m dsp_fairseq)" --path runs/mine/average.pt \\
+      --beam 5 --remove-bpe --required-batch-size-multiple 1
+
+The result generates, exports and is trained further (--finetune-from-model) as any checkpoint;
+it does not resume a training, since it holds no optimizer state.""",
+    )
+    parser.add_argument(
+        "checkpoints",
+        type=Path,
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="checkpoints from after the freeze; with --last the folder of a run",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="new file")
+    parser.add_argument(
+        "--last",
+        type=int,
+        metavar="N",
+        help="average the newest N checkpoints of the folder, by epoch and update in their names",
+    )
+    args = parser.parse_args(argv)
+    paths = args.checkpoints
+    if args.last is not None:
+        if len(paths) != 1:
+            raise UsageError(f"--last takes one folder of a run, not {len(paths)} paths")
+        paths = newest_checkpoints(paths[0], args.last)
+        print("averaging " + ", ".join(path.name for path in paths))
+    elif paths[0].is_dir():
+        raise UsageError(f"{paths[0]} is a folder: add --last N for its newest N checkpoints")
+    print(render(average_checkpoints(paths, args.output), args.output))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,469 @@
+"""``dsp-heads``: which attention heads a checkpoint keeps, as text, JSON or a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoints.checkpoint import architecture, load_checkpoint, model_arguments, write_whole
+from ..checkpoints.validation import check_attentions, check_gates
+from ..cli.parser import CommandParser
+from ..errors import UsageError
+from ..estimators import margin, top_k_mask
+from ..heads.layout import HeadLayout, Site, parse_kept_heads
+from ..pruning.flags import PruningConfig
+from ..pruning.plan import check_floors, parse_budget, parse_budgets, parse_floors
+
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, eq=False)
+class HeadMap:
+    """The heads of a model and which of them it keeps.
+
+    Attributes:
+        layout: the model's heads.
+        importance: log-weights ``[N]``, or None for a model that was exported without them.
+        mask: 0/1 ``[N]``, with exactly ``budget`` ones.
+        frozen: whether the mask is final, and not the top K of an unfinished training.
+        budget: K.
+    """
+
+    layout: HeadLayout
+    importance: Tensor | None
+    mask: Tensor
+    frozen: bool
+    budget: int
+
+    @property
+    def kept(self) -> dict[Site, list[int]]:
+        """Per site, the numbers of the heads that are kept."""
+        return self.layout.kept(self.mask)
+
+    @property
+    def margin(self) -> float | None:
+        """Importance ranked K-th less the next, as in the training log; None without a choice."""
+        if self.importance is None or self.budget in (0, self.layout.num_heads):
+            return None
+        return float(margin(self.importance, self.budget))
+
+    def count(self, kind: str) -> tuple[int, int]:
+        """How many heads of one kind of site are kept, and how many there are."""
+        indices = self.layout.indices(kind)
+        return int(self.mask[indices].sum()), len(indices)
+
+
+# ---- reading a checkpoint
+
+
+def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
+    """Reads a checkpoint of a gated transformer, or of a model that was exported from one.
+
+    Args:
+        path: the checkpoint file.
+        num_of_heads: K instead of the budget in the checkpoint, which must not be frozen then.
+
+    Raises:
+        UsageError: no such checkpoint, one without head importance, or a K that does not fit.
+    """
+    return head_map_of(load_checkpoint(path), path, num_of_heads)
+
+
+def head_map_of(
+    state: Mapping[str, Any], path: Path, num_of_heads: int | str | None = None
+) -> HeadMap:
+    """As :func:`read_head_map`, of a checkpoint that is loaded; ``path`` is for messages."""
+    args, weights = model_arguments(state), state["model"]
+    importance = weights.get("head_gates.importance")
+    if importance is not None:
+        return _from_gates(path, args, weights, importance, num_of_heads)
+    kept_heads = getattr(args, "kept_heads", None)
+    if not kept_heads:
+        raise UsageError(
+            f"{path} holds no head importance: it is not of a dsp_transformer, but of "
+            f"{architecture(args) or 'an unnamed model'}"
+        )
+    layout = _layout(path, args)
+    try:
+        mask = layout.mask(parse_kept_heads(str(kept_heads), layout))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: its kept_heads {error}") from None
+    check_attentions(weights, layout, layout.kept(mask), str(path))
+    budget = _frozen_budget(path, [int(mask.sum())], num_of_heads, layout)
+    return HeadMap(layout, None, mask, frozen=True, budget=budget)
+
+
+def _layout(path: Path, args: Namespace) -> HeadLayout:
+    try:
+        return HeadLayout.from_config(args)
+    except KeyError as error:
+        raise UsageError(
+            f"{path} does not say its model's {error.args[0]}, and its architecture "
+            f"{architecture(args)!r} is not known"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path} is damaged: its layers or heads are no numbers: {error}"
+        ) from None
+
+
+def _from_gates(
+    path: Path,
+    args: Namespace,
+    weights: Mapping[str, Tensor],
+    importance: Tensor,
+    num_of_heads: int | str | None,
+) -> HeadMap:
+    layout = _layout(path, args)
+    check_gates(weights, layout, str(path))
+    check_attentions(weights, layout, None, str(path))
+    importance = importance.detach().float()
+    frozen = weights["head_gates.frozen"]
+    if bool(frozen):
+        mask = weights["head_gates.mask"].float()
+        frozen_at = int(mask.sum())
+        budget = _frozen_budget(path, _trained_budgets(weights, frozen_at), num_of_heads, layout)
+        if budget == frozen_at:
+            return HeadMap(layout, importance, mask, frozen=True, budget=budget)
+    config = PruningConfig.from_namespace(args)
+    if num_of_heads is None:
+        budget = parse_budgets(config.num_of_heads, layout.num_heads)[0]
+    else:
+        budget = parse_budget(num_of_heads, layout.num_heads)
+    trained, constant = _budgets(weights), {0, layout.num_heads}
+    if budget not in constant and set(trained) <= constant:
+        raise UsageError(
+            f"{path} was trained with {trained[0]} heads, so nothing says which {budget} "
+            "to keep: rank them by dsp-score-heads"
+        )
+    floors = parse_floors(config.keep_at_least, layout)
+    check_floors(config, floors, budget)
+    mask = top_k_mask(importance, budget, floors)
+    return HeadMap(layout, importance, mask, frozen=bool(frozen), budget=budget)
+
+
+def _trained_budgets(weights: Mapping[str, Tensor], frozen_at: int) -> list[int]:
+    """The budgets of a frozen checkpoint, the one that it is frozen at first."""
+    return [frozen_at, *(budget for budget in _budgets(weights) if budget != frozen_at)]
+
+
+def _budgets(weights: Mapping[str, Tensor]) -> list[int]:
+    return weights["head_gates.budgets"].nonzero().flatten().tolist()
+
+
+def _frozen_budget(
+    path: Path, trained: Sequence[int], num_of_heads: int | str | None, layout: HeadLayout
+) -> int:
+    if num_of_heads is None:
+        return trained[0]
+    budget = parse_budget(num_of_heads, layout.num_heads)
+    if budget not in trained:
+        raise UsageError(
+            f"{path} is frozen at {' and '.join(map(str, trained))} heads: --num-of-heads "
+            f"{num_of_heads} can only be tried on a checkpoint from before the freeze"
+        )
+    return budget
+
+
+# ---- text and JSON
+
+
+def render_text(head_map: HeadMap) -> str:
+    """One block a kind of site, one row a layer, one column a head, and a summary line."""
+    blocks = [_block(head_map, kind) for kind in head_map.layout.kinds()]
+    return "\n\n".join([*blocks, _summary(head_map)])
+
+
+def render_counts(head_map: HeadMap) -> str:
+    """How many heads each layer keeps, one line a kind of site."""
+    lines = ["heads kept per layer:"]
+    for kind in head_map.layout.kinds():
+        counts = [len(heads) for site, heads in head_map.kept.items() if site.kind == kind]
+        lines.append(f"  {kind:<14} {' '.join(map(str, counts))}   of {head_map.count(kind)[1]}")
+    return "\n".join(lines)
+
+
+def _block(head_map: HeadMap, kind: str) -> str:
+    layout, kept = head_map.layout, head_map.kept
+    cells = {site: values for site, values in _cells(head_map) if site.kind == kind}
+    width = max(len(cell) for values in cells.values() for cell in values)
+    columns = max(len(values) for values in cells.values())
+    done, of = head_map.count(kind)
+    lines = [
+        f"{kind}: {done} of {of} heads kept",
+        "  layer" + "".join(f"  {f'h{head}':>{width - 1}} " for head in range(columns)) + "   kept",
+    ]
+    for site in layout.sites:
+        if site.kind == kind:
+            row = "".join(f"  {cell:>{width}}" for cell in cells[site])
+            lines.append(f"  {site.layer:>5}{row}  {len(kept[site]):>5}")
+    return "\n".join(lines)
+
+
+def _cells(head_map: HeadMap) -> Iterator[tuple[Site, list[str]]]:
+    """Per site, its heads in text: ``[+1.23]`` is kept and `` -0.40 `` is closed."""
+    importance, kept = head_map.importance, head_map.kept
+    width = 1
+    if importance is not None:
+        width = max(len(f"{value:+.2f}") for value in importance.tolist())
+    for site in head_map.layout.sites:
+        cut = head_map.layout.slice(site)
+        if importance is None:
+            texts = ["x" if head in kept[site] else "." for head in range(cut.stop - cut.start)]
+        else:
+            texts = [f"{value:+.2f}" for value in importance[cut].tolist()]
+        yield (
+            site,
+            [
+                f"[{text:>{width}}]" if head in kept[site] else f" {text:>{width}} "
+                for head, text in enumerate(texts)
+            ],
+        )
+
+
+def _summary(head_map: HeadMap) -> str:
+    parts = [f"{head_map.budget} of {head_map.layout.num_heads} heads kept, in [brackets]"]
+    parts.append(_standing(head_map))
+    if head_map.margin is not None:
+        k = head_map.budget
+        parts.append(
+            f"margin {head_map.margin:.4g} (importance ranked {k} less that ranked {k + 1})"
+        )
+    return "; ".join(parts)
+
+
+def _standing(head_map: HeadMap) -> str:
+    if head_map.frozen:
+        return "frozen"
+    if head_map.budget in (0, head_map.layout.num_heads):
+        return "a budget without a choice"
+    return "not frozen: the top by importance so far"
+
+
+def to_json(head_map: HeadMap) -> dict[str, Any]:
+    """What ``--json`` writes; a site's importance is null where the model has none."""
+    kept, importance = head_map.kept, head_map.importance
+    return {
+        "budget": head_map.budget,
+        "num_heads": head_map.layout.num_heads,
+        "frozen": head_map.frozen,
+        "sites": [
+            {
+                "kind": site.kind,
+                "layer": site.layer,
+                "kept": kept[site],
+                "importance": None
+                if importance is None
+                else importance[head_map.layout.slice(site)].tolist(),
+            }
+            for site in head_map.layout.sites
+        ],
+    }
+
+
+# ---- the picture
+
+
+def render_plot(head_map: HeadMap, suffix: str) -> bytes:
+    """Draws one panel a kind of site; kept heads are full squares with a dot, closed ones small.
+
+    Args:
+        head_map: what to draw.
+        suffix: the format, one of :data:`PLOT_SUFFIXES`.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        import matplotlib
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Rectangle
+    except ImportError as error:
+        raise UsageError(f"--plot needs matplotlib ({error}): pip install matplotlib") from None
+
+    layout, importance = head_map.layout, head_map.importance
+    kinds = layout.kinds()
+    rows = {kind: [site for site in layout.sites if site.kind == kind] for kind in kinds}
+    heads = dict(zip(layout.sites, layout.heads, strict=True))
+    columns = {kind: max(heads[site] for site in rows[kind]) for kind in kinds}
+
+    # Everything is placed in inches, so that cells are equal squares in all panels.
+    cell = min(0.42, max(0.24, 12 / sum(columns.values())))
+    left, gap, top, bottom, bar = 0.7, 0.65, 1.1, 0.9, 1.1
+    slots = {kind: max(columns[kind] * cell, 1.15) for kind in kinds}
+    tallest = max(len(rows[kind]) for kind in kinds) * cell
+    inner = sum(slots.values()) + gap * (len(kinds) - 1)
+    width = max(left + inner + (bar if importance is not None else 0.3), 4.6)
+    height = top + tallest + bottom
+    left += (width - left - inner - (bar if importance is not None else 0.3)) / 2
+
+    scale = ScalarMappable(Normalize(0.0, 1.0), "viridis")
+    if importance is not None:
+        low, high = float(importance.min()), float(importance.max())
+        if high - low < 1e-6:
+            low, high = low - 0.5, high + 0.5
+        scale.set_clim(low, high)
+
+    def square(x: float, y: float, kept: bool, colour: Any) -> Rectangle:
+        half = 0.47 if kept else 0.23
+        return Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=colour, linewidth=0)
+
+    dot: dict[str, Any] = {
+        "marker": "o",
+        "color": "none",
+        "markerfacecolor": "white",
+        "markeredgecolor": "black",
+    }
+    diameter = cell * 72 * 0.3
+    figure = Figure(figsize=(width, height), facecolor="white")
+    x0 = left
+    for kind in kinds:
+        sites, n = rows[kind], columns[kind]
+        high_of = len(sites) * cell
+        axes = figure.add_axes(
+            (x0 / width, (height - top - high_of) / height, n * cell / width, high_of / height)
+        )
+        for y, site in enumerate(sites):
+            cut = layout.slice(site)
+            for x, flag in enumerate(head_map.mask[cut].tolist()):
+                kept = bool(flag)
+                colour: Any = "0.3" if kept else "0.75"
+                if importance is not None:
+                    colour = scale.to_rgba(importance[cut][x : x + 1].numpy())[0]
+                axes.add_patch(square(x, y, kept, colour))
+                if kept:
+                    axes.plot([x], [y], markersize=diameter, markeredgewidth=0.8, **dot)
+        axes.set_xlim(-0.5, n - 0.5)
+        axes.set_ylim(len(sites) - 0.5, -0.5)
+        axes.set_xticks(range(n))
+        axes.set_yticks(range(len(sites)), [str(site.layer) for site in sites])
+        axes.tick_params(length=0, labelsize=8)
+        axes.set_xlabel("head", fontsize=9)
+        axes.set_ylabel("layer", fontsize=9)
+        axes.spines[:].set_color("0.7")
+        done, of = head_map.count(kind)
+        axes.set_title(f"{kind}\n{done} of {of}", fontsize=10)
+        x0 += slots[kind] + gap
+    if importance is not None:
+        strip = figure.add_axes(
+            ((x0 - gap + 0.25) / width, (height - top - tallest) / height, 0.13 / width,
+             tallest / height)
+        )  # fmt: skip
+        figure.colorbar(scale, cax=strip).set_label("importance", fontsize=9)
+        strip.tick_params(labelsize=8)
+
+    figure.suptitle(
+        f"{head_map.budget} of {layout.num_heads} heads kept",
+        y=1 - 0.12 / height,
+        va="top",
+        fontsize=13,
+    )
+    figure.text(0.5, 1 - 0.38 / height, _standing(head_map), ha="center", va="top", fontsize=9)
+    marks: dict[str, Any] = {"linestyle": "none", "color": "0.4", "markeredgewidth": 0}
+    full = Line2D([], [], marker="s", markersize=14, **marks)
+    small = Line2D([], [], marker="s", markersize=6, **marks)
+    centre = Line2D([], [], markersize=5, linestyle="none", **dot)
+    # A tuple is drawn one mark over the other, of which matplotlib's types know nothing.
+    handles: list[Any] = [(full, centre), small]
+    figure.legend(
+        handles,
+        ["kept", "closed"],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    # Without dates and random names, the same checkpoint gives the same file.
+    undated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
+    picture = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "dsp-heads"}):
+        figure.savefig(picture, format=suffix[1:], dpi=160, metadata=undated)
+    return picture.getvalue()
+
+
+# ---- the command
+
+
+def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None:
+    """Refuses what cannot be written, before any work is done."""
+    if len({path.resolve() for path in paths}) != len(paths):
+        raise UsageError(f"--json and --plot name the same file {paths[0]}")
+    for path in paths:
+        if path.resolve() == checkpoint.resolve():
+            raise UsageError(f"cannot write {path}: it is the checkpoint")
+        if not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a folder")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists: give --force to replace it")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-heads``."""
+    parser = CommandParser(
+        prog="dsp-heads",
+        description="""\
+Shows which attention heads a checkpoint keeps, in a grid for each kind of attention: one row
+a layer and one column a head, both numbered from 0. The numbers are importance, of which the
+K highest are kept; a kept head stands in [brackets].""",
+        epilog="""examples:
+  dsp-heads checkpoints/checkpoint_best.pt
+  dsp-heads checkpoints/checkpoint_best.pt --plot heads.svg
+  dsp-heads checkpoints/checkpoint_best.pt --json - | python -m json.tool
+  dsp-heads checkpoints/checkpoint_1_200.pt --num-of-heads 8
+
+Once the heads are frozen, what is shown is the final choice. Before that it is the top K so far,
+and --num-of-heads shows what another K would keep.""",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of a dsp_transformer")
+    parser.add_argument(
+        "--num-of-heads",
+        metavar="K",
+        help="show the top K instead of the checkpoint's own budget (only before the freeze)",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write it as JSON too; - prints JSON instead of the grid"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw it too, in the format of the suffix .png, .svg or .pdf (needs matplotlib)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    args = parser.parse_args(argv)
+
+    json_file = None if args.json in (None, "-") else Path(args.json)
+    suffix = args.plot.suffix.lower() if args.plot else ""
+    if args.plot and suffix not in PLOT_SUFFIXES:
+        raise UsageError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
+    outputs = [path for path in (json_file, args.plot) if path]
+    _check_outputs(args.checkpoint, outputs, args.force)
+
+    head_map = read_head_map(args.checkpoint, args.num_of_heads)
+    as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
+    picture = render_plot(head_map, suffix) if args.plot else b""
+    if json_file:
+        write_whole(json_file, as_json.encode() + b"\n")
+    if args.plot:
+        write_whole(args.plot, picture)
+    print(as_json if args.json == "-" else render_text(head_map))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Reading translation checkpoints without running code from them, and writing whole files."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.models import ARCH_CONFIG_REGISTRY
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+
+from ..errors import UsageError
+from .formats import check_format, upgrade_weights
+from .validation import check_tensors
+
+EXPORT_FORMAT = "dsp_format"
+"""In a checkpoint of dsp-export, the number of its format."""
+
+SCORED_BY = "dsp_scored_by"
+"""In a checkpoint of dsp-score-heads, the name of the method that ranked its heads."""
+
+
+def allow_checkpoint_types() -> None:
+    """Allow-lists the types in fairseq's translation checkpoints that PyTorch refuses otherwise.
+
+    ``argparse.Namespace`` holds the model's flags; numpy's scalars come from ``--eval-bleu``.
+
+    Raises:
+        UsageError: a PyTorch that would unpickle anything.
+    """
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise UsageError(
+            f"PyTorch {torch.__version__} runs code from checkpoints: install torch 2.6 or newer"
+        )
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
+        raise UsageError(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, so checkpoints could run code: unset it; "
+            "this package allows all that checkpoints need"
+        )
+    numeric = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]]
+    types: list[Any] = [Namespace, np.ndarray, np.dtype, *numeric, type(np.dtype(bool))]
+    # Files written under numpy 1 and 2 name the same two functions differently.
+    core = np._core if hasattr(np, "_core") else np.core
+    multiarray = core.multiarray
+    for package in ("numpy.core", "numpy._core"):
+        types.append((multiarray._reconstruct, f"{package}.multiarray._reconstruct"))
+        types.append((multiarray.scalar, f"{package}.multiarray.scalar"))
+    # A resume in several processes sends the configuration of rank 0 through torch.load.
+    types += [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode, _TensorPlaceholder]
+    types += [defaultdict, Any, list, dict, int]
+    torch.serialization.add_safe_globals(types)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Loads a fairseq checkpoint, without running code from it, in the present format.
+
+    Raises:
+        UsageError: not a file with weights and a model's arguments, one that is damaged, or one
+            that a newer version wrote.
+    """
+    state = _read(path)
+    if EXPORT_FORMAT in state:
+        check_format(state[EXPORT_FORMAT], str(path))
+    check_tensors(state["model"], str(path))
+    upgrade_weights(state["model"], str(path))
+    return state
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """As :func:`load_checkpoint`, but cheap for large files: no tensor is read or checked.
+
+    A file that was cut off is found out all the same, since its table of contents is at its end.
+    """
+    return _read(path, mmap=zipfile.is_zipfile(path))
+
+
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # a file of another kind makes the unpickler fail in any way
+        refused = re.search(r"(?i)unsupported (?:global: )?GLOBAL (\S+)", str(error))
+        reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
+        raise UsageError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UsageError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
+    if not isinstance(_stored_arguments(state), Mapping | Namespace):
+        raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")
+    return state
+
+
+def _stored_arguments(state: Mapping[str, Any]) -> Any:
+    cfg = state.get("cfg")
+    return cfg.get("model") if isinstance(cfg, Mapping) else state.get("args")
+
+
+def model_arguments(state: Mapping[str, Any]) -> Namespace:
+    """A copy of the model's arguments; the architecture fills in what the checkpoint lacks."""
+    node = _stored_arguments(state)
+    args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
+    fill_in = ARCH_CONFIG_REGISTRY.get(architecture(args))
+    if fill_in is not None:
+        # Without the checks of a training's flags.
+        inspect.unwrap(fill_in)(args)
+    return args
+
+
+def architecture(args: Namespace) -> str | None:
+    """The name of the architecture, as fairseq-train or hydra stored it."""
+    return getattr(args, "_name", None) or getattr(args, "arch", None)
+
+
+def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without weights and optimizer, whose config may be changed.
+
+    What fairseq needs for loading stays: ``optimizer_history``, and the place in the data.
+    """
+    copied = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
+    # Older versions of fairseq wrote ``args`` instead.
+    if isinstance(state.get("cfg"), Mapping):
+        copied["cfg"] = copy.deepcopy(state["cfg"])
+        copied["args"] = None
+    # fairseq reads the number of updates here; validation scores hold numpy types.
+    copied["extra_state"] = {
+        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
+    }
+    return copied
+
+
+# ---- writing
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Path, output: Path) -> None:
+    """Writes a checkpoint to a temporary path.
+
+    Args:
+        state: the checkpoint.
+        path: the file to write.
+        output: the name that it will get, for messages.
+
+    Raises:
+        UsageError: it cannot be written, since the disk is full.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(state), file)
+    except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
+        reason = getattr(error, "strerror", None) or "the disk is full, or files may not be so big"
+        raise UsageError(f"cannot write {output}: {reason}") from None
+
+
+def refuse_existing(output: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        UsageError: the output exists.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists: remove it or give another --output")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or none; there is a file of that name or not.
+
+    Raises:
+        UsageError: it cannot be written, or the disk is full.
+    """
+    with in_place_of(path) as part:
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
+    """A temporary path beside ``output`` that takes its name at the end, or disappears.
+
+    Args:
+        output: the file or folder to write.
+        replace_folder: whether a folder of that name may make way.
+
+    Raises:
+        UsageError: there is no writing in that folder.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except FileExistsError:
+        raise UsageError(f"cannot write {output}: {output.parent} is a file") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+    try:
+        yield folder / output.name
+        if replace_folder and output.is_dir():
+            os.replace(output, folder / "before")
+        os.replace(folder / output.name, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,74 @@
+"""The number of the format that gates are stored in, and the upgrades from earlier formats.
+
+1. importance, mask, frozen, last_change.
+2. budgets beside them: a model may be trained for several K.
+3. the number of the format, in ``head_gates.format``; exported models have it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+
+FORMAT = 3
+"""What this version writes."""
+
+FORMAT_KEY = "head_gates.format"
+"""Its name among the weights, so that it survives whatever handles weights."""
+
+
+def format_of(weights: MutableMapping[str, Tensor]) -> int | None:
+    """The format of a state dict; None where it has no gates, as of a dense model."""
+    if FORMAT_KEY in weights:
+        number = weights[FORMAT_KEY]
+        return int(number) if number.numel() == 1 and bool(number.isfinite()) else 0
+    if "head_gates.importance" not in weights:
+        return None
+    return 2 if "head_gates.budgets" in weights else 1
+
+
+def check_format(number: Any, where: str) -> None:
+    """Refuses what a later version wrote.
+
+    Raises:
+        UsageError: a number that is not from 1 to :data:`FORMAT`.
+    """
+    if not isinstance(number, int) or number < 1:
+        raise UsageError(f"{where} is damaged: {FORMAT_KEY} is no number of a format")
+    if number > FORMAT:
+        raise UsageError(
+            f"{where} has format {number}, and this version of dsp-fairseq knows the formats 1 to "
+            f"{FORMAT}: install a newer one"
+        )
+
+
+def upgrade_weights(weights: MutableMapping[str, Tensor], where: str) -> None:
+    """Brings a state dict from any earlier format to :data:`FORMAT`, in place.
+
+    Args:
+        weights: a state dict; one without gates stays as it is.
+        where: what to call it in messages.
+
+    Raises:
+        UsageError: its format is newer than this version.
+    """
+    found = format_of(weights)
+    if found is None:
+        return
+    check_format(found, where)
+    if found < 2:
+        _add_budgets(weights)
+    weights[FORMAT_KEY] = torch.tensor(float(FORMAT))
+
+
+def _add_budgets(weights: MutableMapping[str, Tensor]) -> None:
+    mask = weights.get("head_gates.mask")
+    if mask is not None:
+        budgets = torch.zeros(mask.numel() + 1)
+        budgets[int(mask.sum())] = 1.0
+        weights["head_gates.budgets"] = budgets

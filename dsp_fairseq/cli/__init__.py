@@ -1,0 +1,1 @@
+"""The commands: a parser, and one thin main each."""

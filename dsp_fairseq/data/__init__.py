@@ -1,0 +1,1 @@
+"""Binarised data, as fairseq reads it."""

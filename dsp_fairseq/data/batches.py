@@ -1,0 +1,65 @@
+"""The batches of a data split, for the tools that run models over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from fairseq import utils
+from fairseq.models import BaseFairseqModel
+
+from ..errors import UsageError
+
+
+class Batches(Protocol):
+    """Batches that can be counted beforehand."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+
+    def __len__(self) -> int: ...
+
+
+def load_split(task: Any, split: str) -> None:
+    """Loads a split of the task's data.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    try:
+        task.load_dataset(split, task_cfg=task.cfg)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{task.cfg.data} has no {split} split that fairseq can read: {error}"
+        ) from None
+
+
+def split_batches(
+    task: Any,
+    models: Sequence[BaseFairseqModel],
+    split: str,
+    max_tokens: int,
+    shuffle: bool = False,
+    seed: int = 1,
+) -> Batches:
+    """All batches of a loaded split, in an order that only the seed decides.
+
+    Sentences that are too long for the models are left out.
+
+    Raises:
+        UsageError: a sentence is longer than a batch may be.
+    """
+    try:
+        return task.get_batch_iterator(
+            task.dataset(split),
+            max_tokens=max_tokens,
+            max_positions=utils.resolve_max_positions(
+                task.max_positions(), *(model.max_positions() for model in models)
+            ),
+            ignore_invalid_inputs=True,
+            required_batch_size_multiple=1,
+            seed=seed,
+            # A cached iterator would shuffle anew each time.
+            disable_iterator_cache=True,
+        ).next_epoch_itr(shuffle=shuffle)
+    except AssertionError as error:
+        raise UsageError(f"--max-tokens {max_tokens} is too small: {error}") from None

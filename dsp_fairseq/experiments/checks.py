@@ -1,0 +1,152 @@
+"""What has to hold before a run may start: its flags, data, start and folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.corpus import check_dictionaries
+from ..errors import UsageError
+from .processes import search_path
+from .provenance import data_hash, file_hash
+from .recipe import Recipe, check_flags, load_yaml
+from .run import RUN_FILE, Run
+
+_DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "score")
+
+
+def check_run(run: Run, start_is_coming: bool = False) -> None:
+    """Checks all that can be known before training, on whatever machine.
+
+    Args:
+        run: what is to be run.
+        start_is_coming: whether the checkpoint that it starts from is still to be made.
+
+    Raises:
+        UsageError: flags that do not parse, missing or other data, a missing start, or a folder
+            of another run.
+    """
+    check_flags(run.recipe, run.folder)
+    check_data(run)
+    if not start_is_coming:
+        check_start(run)
+    check_folder(run)
+
+
+def check_machine(run: Run) -> None:
+    """Checks that there are as many GPUs as the recipe needs.
+
+    Raises:
+        UsageError: the recipe needs GPUs that are not there.
+    """
+    train, gpus = run.recipe.train, torch.cuda.device_count()
+    if train.get("fp16") and not gpus:
+        raise UsageError(f"recipe {run.recipe.name} trains with --fp16, which needs a GPU")
+    if 0 < gpus < run.recipe.processes:
+        raise UsageError(
+            f"recipe {run.recipe.name} trains in {run.recipe.processes} processes, and this "
+            f"machine has {gpus} GPUs: give --processes {gpus}, and raise --set update-freq=U so "
+            "that processes times U stays the same"
+        )
+
+
+def check_data(run: Run) -> None:
+    """Checks that the data is there, and is what the run was made from.
+
+    Raises:
+        UsageError: the data is missing, or is not what the run was made from.
+    """
+    folder, recipe = Path(run.recipe.data), run.recipe
+    if not folder.is_dir():
+        how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
+        raise UsageError(f"there is no data folder {folder}{how}")
+    check_dictionaries(folder)
+    if not (folder / "prep.json").is_file():
+        raise UsageError(
+            f"{folder} was not made by data-prep/, whose plain references scores need: prepare the "
+            "data by it, or train by fairseq-train"
+        )
+    if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
+        raise UsageError(
+            f"the data in {folder} is not what this run was made from: its sha256 is "
+            f"{data_hash(folder)[:12]}..., that in the run's file {run.data_sha256[:12]}..."
+        )
+
+
+def check_start(run: Run) -> None:
+    """Checks that the checkpoint to start from is there, and is the same.
+
+    Raises:
+        UsageError: the checkpoint to start from is missing while it is needed, or is another one.
+    """
+    if run.recipe.start is None:
+        return
+    start = Path(run.recipe.start)
+    if not start.is_file():
+        if not run.starts_anew:
+            return
+        how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
+        raise UsageError(f"there is no checkpoint {start} to start from{how}")
+    if run.start_sha256 is not None and file_hash(start) != run.start_sha256:
+        raise UsageError(
+            f"{start} is not the checkpoint that {run.folder} started from: remove that folder to "
+            "run it anew"
+        )
+
+
+def check_folder(run: Run) -> None:
+    """Checks that the folder is free, or holds this very run.
+
+    Raises:
+        UsageError: the folder holds a run with other settings, or of other data.
+    """
+    path = run.folder / RUN_FILE
+    if not path.exists():
+        return
+    stored = load_yaml(path)
+    theirs, ours = stored.get("recipe", {}), run.recipe.settings()
+    for key in _DECIDING:
+        if theirs.get(key) != ours.get(key):
+            raise UsageError(
+                f"{run.folder} holds a run with other settings "
+                f"({_difference(key, theirs.get(key), ours.get(key))}): give another --save-dir, "
+                "or remove the folder"
+            )
+    check_data(replace(run, data_sha256=stored.get("data_sha256")))
+    if run.recipe.start is not None and Path(run.recipe.start).is_file():
+        check_start(replace(run, start_sha256=stored.get("start_sha256")))
+
+
+def _difference(key: str, theirs: Any, ours: Any) -> str:
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        name = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))[0]
+        key, theirs, ours = name, theirs.get(name), ours.get(name)
+    return f"{key}: {theirs} there, {ours} here"
+
+
+def prepare_data(recipe: Recipe, source: str) -> None:
+    """Makes the data of a recipe by its own command, unless it is there.
+
+    Args:
+        recipe: what is to be run.
+        source: what the command's ``--from`` gets; empty leaves it out.
+
+    Raises:
+        UsageError: the recipe has no such command, or it failed.
+    """
+    if Path(recipe.data).is_dir():
+        return
+    if not recipe.prepare:
+        raise UsageError(f"recipe {recipe.name} does not say how {recipe.data} is made")
+    command = [*shlex.split(recipe.prepare), *(["--from", source] if source else [])]
+    print(shlex.join(command), flush=True)
+    environment = {**os.environ, "PATH": search_path()}
+    if status := subprocess.run(command, env=environment).returncode:
+        raise UsageError(f"there is no data in {recipe.data}: that command ended with {status}")

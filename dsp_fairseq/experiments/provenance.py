@@ -1,0 +1,102 @@
+"""What a run was made from: versions, git revision, the hash of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+import torch
+
+from ..about import USER_DIR, __version__
+from ..errors import UsageError
+
+_FAIRSEQ = ("fairseq-fixed", "fairseq")
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "fairseq": _fairseq_version(),
+        "dsp_fairseq": __version__,
+        "sacrebleu": sacrebleu.__version__,
+    }
+
+
+def _fairseq_version() -> str:
+    for name in _FAIRSEQ:
+        try:
+            return f"{metadata.version(name)} ({name})"
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def git_state() -> dict[str, Any] | None:
+    """Revision of this package's sources and whether they were changed; None outside git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(USER_DIR), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        # A virtual environment may lie in a repository of something else.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {
+            "revision": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device() -> str:
+    """The machine that trains, in one line."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"CPU ({platform.machine()})"
+
+
+def data_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of the binarised data and its dictionaries.
+
+    Raises:
+        UsageError: the folder holds no binarised data.
+    """
+    files = sorted(
+        [*folder.glob("*.bin"), *folder.glob("*.idx"), *folder.glob("dict.*.txt")],
+        key=lambda path: path.name,
+    )
+    if not any(path.name.startswith("train.") for path in files):
+        raise UsageError(f"{folder} holds no binarised data (train.*.bin)")
+    digest = hashlib.sha256()
+    for path in files:
+        stat = path.stat()
+        part = _file_hash(path, stat.st_size, stat.st_mtime_ns)
+        digest.update(f"{path.name} {part}\n".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of one file."""
+    stat = path.stat()
+    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, changed: int) -> str:
+    # Size and time of change are there for the cache: a sweep asks once a run.
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""The result of a run: what ``result.json`` holds, found out from the files of its folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..analysis.head_map import head_map_of
+from ..checkpoints.checkpoint import load_checkpoint
+from ..errors import UsageError
+from ..evaluation.bleu import score_file
+from ..export.export import count_parameters, slice_weights
+from ..pruning.resume import LAST
+from .run import BEST, RESULT_FILE, Run, Target, targets_of
+
+_SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    try:
+        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {folder / RESULT_FILE}: {error}") from None
+
+
+def summarise(run: Run, target: Target) -> dict[str, Any]:
+    """The result of a run whose files are all there, as one JSON object."""
+    recipe, folder = run.recipe, target.folder
+    scores = {
+        split: {
+            name: asdict(score)
+            for name, score in score_file(folder / f"{split}.out", Path(recipe.data), split).items()
+        }
+        for split in recipe.evaluate
+    }
+    best = run.folder / BEST
+    state = load_checkpoint(best)
+    head_map = head_map_of(state, best, target.budget)
+    layout, weights = head_map.layout, state["model"]
+    dense = {name: value for name, value in weights.items() if not name.startswith("head_gates.")}
+    seconds, speed = generation_speed(folder, recipe.evaluate[-1])
+    kept: dict[str, list[list[int]]] = {kind: [] for kind in layout.kinds()}
+    for site, heads in head_map.kept.items():
+        kept[site.kind].append(heads)
+    heads_per_layer = {
+        site.kind: count for site, count in zip(layout.sites, layout.heads, strict=True)
+    }
+    return {
+        "id": folder.resolve().name,
+        "recipe": recipe.name,
+        "method": "dense" if head_map.budget == layout.num_heads else recipe.method,
+        "budget": head_map.budget,
+        "num_heads": layout.num_heads,
+        "seed": recipe.seed,
+        "folder": ".",
+        "parameters": count_parameters(slice_weights(weights, layout, head_map.mask)),
+        "parameters_dense": count_parameters(dense),
+        "train_seconds": train_seconds(run),
+        "generate_seconds": seconds,
+        "tokens_per_second": speed,
+        # Training validates with the first budget only.
+        "valid_loss": valid_loss(state) if target == targets_of(run)[0] else None,
+        "scores": scores,
+        "kept": kept,
+        "heads_per_layer": heads_per_layer,
+    }
+
+
+def generation_speed(folder: Path, split: str) -> tuple[float, float]:
+    """Seconds and generated tokens per second, as fairseq-generate says them at its end.
+
+    Raises:
+        UsageError: it did not say them.
+    """
+    # fairseq's log goes to either stream, depending on what was imported before it was set up.
+    for path in (folder / f"{split}.log", folder / f"{split}.out"):
+        if path.exists() and (found := _SPEED.search(path.read_text("utf-8", "replace"))):
+            return float(found[1]), float(found[2])
+    raise UsageError(f"{folder / split}.log does not say how fast fairseq-generate was")
+
+
+def train_seconds(run: Run) -> float:
+    """Seconds of training with validation, over all continuations, without those of the start."""
+    last = run.folder / LAST
+    if not last.exists():
+        return 0.0
+
+    def seconds(path: Path) -> float:
+        extra = load_checkpoint(path).get("extra_state") or {}
+        return float(extra.get("previous_training_time", 0.0))
+
+    # fairseq goes on counting from what the checkpoint it started from had used.
+    start = run.folder / "scored.pt" if run.recipe.score is not None else run.recipe.start
+    before = seconds(Path(start)) if start and Path(start).exists() else 0.0
+    return round(seconds(last) - before, 1)
+
+
+def valid_loss(best: Mapping[str, Any]) -> float | None:
+    """Validation loss of the best checkpoint; None where it was not chosen by that."""
+    chosen_by = best["cfg"]["checkpoint"]["best_checkpoint_metric"]
+    loss = (best.get("extra_state") or {}).get("val_loss")
+    return float(loss) if loss is not None and chosen_by == "loss" else None
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """A few lines for a person."""
+    lines = [
+        f"{result['budget']} of {result['num_heads']} heads, "
+        f"{result['parameters']:,} of {result['parameters_dense']:,} parameters, "
+        f"trained in {result['train_seconds']:,.0f} s, "
+        f"{result['tokens_per_second']:,.0f} tokens/s"
+    ]
+    for split, scores in result["scores"].items():
+        for name, score in scores.items():
+            lines.append(
+                f"{split:<6} {name.replace('_', ' '):<15} {score['score']:6.2f}   "
+                f"{score['signature']}"
+            )
+    return "\n".join(lines)

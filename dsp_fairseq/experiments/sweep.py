@@ -1,0 +1,494 @@
+"""``dsp-sweep``: a grid of methods, budgets and seeds over a recipe, one JSON line a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import rich.console
+import rich.live
+import rich.table
+
+from ..checkpoints.checkpoint import write_whole
+from ..cli.parser import CommandParser
+from ..errors import UsageError
+from .checks import check_run, prepare_data
+from .execute import add_prepare_flag, interrupt
+from .launchers import LAUNCHERS, Handle, Launcher
+from .processes import locked, stop_all
+from .recipe import Recipe, check_flags, load_recipe, load_yaml, merge_flags
+from .result import read_result
+from .results import DENSE, RUNS_FILE
+from .run import (
+    BEST,
+    RESULT_FILE,
+    Run,
+    commands_of,
+    default_folder,
+    is_done,
+    stage_of,
+    targets_of,
+)
+
+POLL_SECONDS = 1.0
+
+_KEYS = (
+    *("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "generate"),
+    "submitit",
+)
+_METHOD_KEYS = ("score", "budgets")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid file says.
+
+    Attributes:
+        recipe: what every run is made by.
+        folder: where the runs are kept.
+        methods: per name, training flags; ``score`` holds flags of dsp-score-heads, and
+            ``budgets: all`` trains one model for all budgets.
+        budgets: values of K.
+        seeds: seeds of the runs.
+        dense: the dense run of the same recipe, if the sweep is to make it too.
+        dense_folder: where the dense run is; runs that start from a checkpoint start from its.
+        submitit: parameters of submitit's executor.
+    """
+
+    recipe: Recipe
+    folder: Path
+    methods: Mapping[str, Mapping[str, Any]]
+    budgets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    dense: Run | None = None
+    dense_folder: Path | None = None
+    submitit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        id: its name, which is that of its folder.
+        method: the name of its method in the grid.
+        run: what to run.
+        results: the name of each result, one a budget, and its folder.
+    """
+
+    id: str
+    method: str
+    run: Run
+    results: tuple[tuple[str, Path], ...]
+
+
+# ---- the grid
+
+
+def load_grid(path: Path, threads: int = 1) -> Grid:
+    """Reads a grid file; paths in it are relative to the folder in which the command is given.
+
+    Raises:
+        UsageError: a file that cannot be read, an unknown key, one that is missing, or a value of
+            another kind.
+    """
+    content = load_yaml(path)
+    unknown = sorted(set(content) - set(_KEYS))
+    if unknown:
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
+    for key in ("recipe", "folder", "methods", "budgets", "seeds"):
+        if not content.get(key):
+            raise UsageError(f"{path}: '{key}' is missing or empty")
+    methods = content["methods"]
+    if not isinstance(methods, dict) or not all(
+        isinstance(flags or {}, dict) and _NAME.fullmatch(str(name)) and name != DENSE
+        for name, flags in methods.items()
+    ):
+        raise UsageError(
+            f"{path}: 'methods' must hold 'name: {{flag: value}}' lines, with names of letters, "
+            f"digits and -_. other than {DENSE}"
+        )
+    for name, flags in methods.items():
+        if (flags or {}).get("budgets", "all") != "all":
+            raise UsageError(f"{path}: 'budgets' of method {name} can only be 'all'")
+        if not isinstance((flags or {}).get("score") or {}, dict):
+            raise UsageError(
+                f"{path}: 'score' of method {name} must hold flags of dsp-score-heads, as in "
+                "{method: michel}"
+            )
+    for key in ("budgets", "seeds"):
+        values = content[key]
+        if not isinstance(values, list) or not all(
+            type(value) is int and value >= 0 for value in values
+        ):
+            raise UsageError(f"{path}: '{key}' must be a list of whole numbers, not {values!r}")
+        if len(set(values)) != len(values):
+            raise UsageError(f"{path}: '{key}' names a number twice")
+    generate = content.get("generate") or {}
+    recipe = load_recipe(Path(str(content["recipe"]))).with_generate(generate)
+    dense, dense_folder = _dense(content.get("dense"), path, threads)
+    if dense_folder is not None and recipe.start is not None:
+        recipe = replace(recipe, start=str(dense_folder / BEST))
+    if dense is not None:
+        dense = replace(dense, recipe=dense.recipe.with_generate(generate))
+    return Grid(
+        recipe.with_train(content.get("train") or {}),
+        Path(str(content["folder"])),
+        {str(name): flags or {} for name, flags in methods.items()},
+        tuple(str(budget) for budget in content["budgets"]),
+        tuple(content["seeds"]),
+        dense,
+        dense_folder,
+        content.get("submitit") or {},
+    )
+
+
+def _dense(content: Any, path: Path, threads: int) -> tuple[Run | None, Path | None]:
+    """The dense run if the grid says how it is made, and its folder."""
+    if content is None:
+        return None, None
+    if not isinstance(content, dict):
+        return None, Path(str(content))
+    if not content.get("recipe") or set(content) - {"recipe", "folder", "train"}:
+        raise UsageError(
+            f"{path}: 'dense' must be a folder, or hold 'recipe' and perhaps 'folder' and 'train'"
+        )
+    recipe = load_recipe(Path(str(content["recipe"]))).with_train(content.get("train") or {})
+    folder = Path(str(content.get("folder") or default_folder(recipe)))
+    return Run(recipe, folder, threads), folder
+
+
+def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:
+    """All runs of a grid, in the order of methods, budgets and seeds; the dense one first."""
+    jobs = []
+    if grid.dense is not None:
+        jobs.append(Job(DENSE, DENSE, grid.dense, ((DENSE, grid.dense.folder),)))
+    for method, flags in grid.methods.items():
+        train = {name: value for name, value in flags.items() if name not in _METHOD_KEYS}
+        recipe = grid.recipe.with_train(train)
+        if flags.get("score"):
+            recipe = replace(recipe, score=merge_flags({}, flags["score"]))
+        budgets = [",".join(grid.budgets)] if flags.get("budgets") else grid.budgets
+        for budget in budgets:
+            for seed in grid.seeds:
+                jobs.append(_job(grid, method, recipe, budget, seed, threads))
+    return jobs
+
+
+def _job(grid: Grid, method: str, recipe: Recipe, budget: str, seed: int, threads: int) -> Job:
+    recipe = recipe.with_train({"num-of-heads": budget, "seed": seed})
+    names = [f"{method}-k{k}-s{seed}" for k in recipe.budgets]
+    name = names[0] if len(names) == 1 else f"{method}-s{seed}"
+    run = Run(recipe, grid.folder / name, threads)
+    folders = [target.folder for target in targets_of(run)]
+    return Job(name, method, run, tuple(zip(names, folders, strict=True)))
+
+
+def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
+    """Finds mistakes in the grid before anything is run.
+
+    Raises:
+        UsageError: the first mistake.
+    """
+    read_lines(grid.folder / RUNS_FILE)
+    coming = grid.dense is not None and not is_done(grid.dense)
+    for job in jobs:
+        check_run(job.run, start_is_coming=coming)
+    if grid.dense is None and grid.dense_folder is not None:
+        result = grid.dense_folder / RESULT_FILE
+        if not result.exists():
+            raise UsageError(
+                f"there is no {result} of the dense run: make it with "
+                f"dsp-run DENSE-RECIPE --save-dir {grid.dense_folder}"
+            )
+
+
+# ---- the lines
+
+
+def collect(grid: Grid, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Writes one line a finished run to ``runs.jsonl``, whole or not at all.
+
+    The lines come from the runs' own results, so that a kill at any moment is healed by the next
+    call. Lines of runs that another grid made in the same folder are kept.
+    """
+    grid.folder.mkdir(parents=True, exist_ok=True)
+    with locked(grid.folder, wait=True):
+        return _collect(grid, jobs, grid.folder / RUNS_FILE)
+
+
+def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]]:
+    ids = {name for job in jobs for name, _ in job.results}
+    if grid.dense_folder is not None:
+        ids.add(DENSE)
+    lines = [line for line in read_lines(path) if line["id"] not in ids]
+    lines = [line for line in lines if (grid.folder / line["folder"] / RESULT_FILE).exists()]
+    if grid.dense is None and grid.dense_folder is not None:
+        lines.append(_line(grid, grid.dense_folder, DENSE, DENSE))
+    for job in jobs:
+        for name, folder in job.results:
+            if (folder / RESULT_FILE).exists():
+                lines.append(_line(grid, folder, name, job.method))
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_whole(path, text)
+    return lines
+
+
+def _line(grid: Grid, folder: Path, name: str, method: str) -> dict[str, Any]:
+    relative = os.path.relpath(folder, grid.folder)
+    own = {"id": name, "recipe": grid.recipe.name, "method": method, "folder": relative}
+    return {**read_result(folder), **own}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ``runs.jsonl``; none if there is no such file.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line for line in lines if line["id"] and line["folder"]]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged ({error}): remove it, it will be made again") from None
+
+
+# ---- running
+
+
+@dataclass
+class Progress:
+    """How far one job is."""
+
+    job: Job
+    handle: Handle | None = None
+    error: str | None = None
+
+    @property
+    def done(self) -> bool:
+        return is_done(self.job.run)
+
+    @property
+    def stage(self) -> str:
+        """Waiting, failed, or what :func:`stage_of` says."""
+        if not self.done and self.error is not None:
+            return "failed"
+        if not self.done and self.handle is None:
+            return "waiting"
+        return stage_of(self.job.run)
+
+
+def run_jobs(
+    jobs: Sequence[Progress],
+    launcher: Launcher,
+    limit: int,
+    on_change: Callable[[], None],
+    first: Progress | None = None,
+) -> None:
+    """Runs all jobs that are not done; one that fails does not stop the others.
+
+    Args:
+        jobs: all jobs; their handles and errors are filled in.
+        launcher: what starts them.
+        limit: how many run at the same time.
+        on_change: called once a second.
+        first: the job that all others start from; they are not run if it fails.
+    """
+    waiting = [progress for progress in jobs if not progress.done]
+    running: list[Progress] = []
+    while waiting or running:
+        for progress in list(running):
+            if progress.handle is not None and progress.handle.done():
+                progress.error = progress.handle.error()
+                running.remove(progress)
+        if first is not None and first.error is not None:
+            for progress in waiting:
+                progress.error = f"not run, since {first.job.id} failed"
+            waiting = []
+        while waiting and len(running) < limit:
+            if first is not None and not first.done and waiting[0] is not first:
+                break
+            progress = waiting.pop(0)
+            progress.handle = launcher.submit(progress.job.run)
+            running.append(progress)
+        on_change()
+        if running or waiting:
+            time.sleep(POLL_SECONDS)
+    on_change()
+
+
+# ---- the table
+
+
+def render_table(jobs: Sequence[Progress], results: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The live table: one row a job."""
+    table = rich.table.Table()
+    for name in ("run", "state", "valid BLEU", "test BLEU", "training s"):
+        table.add_column(name, justify="left" if name in ("run", "state") else "right")
+    for progress in jobs:
+        for name, _ in progress.job.results:
+            result = results.get(name, {})
+            scores = result.get("scores", {})
+            bleu = [
+                f"{scores[split]['sacrebleu']['score']:.2f}" if split in scores else ""
+                for split in ("valid", "test")
+            ]
+            seconds = f"{result['train_seconds']:.0f}" if result else ""
+            table.add_row(name, progress.stage, *bleu, seconds)
+    return table
+
+
+class Display:
+    """Shows progress: a live table in a terminal, otherwise one line a change."""
+
+    def __init__(self, grid: Grid, jobs: Sequence[Progress]) -> None:
+        self.grid, self.jobs = grid, jobs
+        self.console = rich.console.Console()
+        self.results: dict[str, Mapping[str, Any]] = {}
+        self.said: dict[str, str] = {}
+        self.done: int | None = None
+        self.live: rich.live.Live | None = None
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self.live = rich.live.Live(console=self.console, auto_refresh=False, transient=True)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.live is not None:
+            self.live.__exit__(*error)
+
+    def update(self) -> None:
+        """Writes new lines to ``runs.jsonl`` and shows where things stand."""
+        done = sum(progress.done for progress in self.jobs)
+        if done != self.done:
+            lines = collect(self.grid, [progress.job for progress in self.jobs])
+            self.results = {line["id"]: line for line in lines}
+            self.done = done
+        if self.live is not None:
+            table = render_table(self._visible(), self.results)
+            table.caption = f"{done} of {len(self.jobs)} runs are done"
+            self.live.update(table, refresh=True)
+            return
+        for progress in self.jobs:
+            state = progress.stage.split(" ")[0]
+            if state not in ("waiting", self.said.get(progress.job.id)):
+                self.said[progress.job.id] = state
+                print(f"{progress.job.id}: {state}", flush=True)
+
+    def _visible(self) -> Sequence[Progress]:
+        """All jobs, or if the terminal is too small for them those that are going on."""
+        if sum(len(item.job.results) for item in self.jobs) + 6 <= self.console.height:
+            return self.jobs
+        return [item for item in self.jobs if item.stage not in ("done", "waiting")]
+
+    def finish(self) -> None:
+        """Prints the whole table; live, some rows may not have been shown."""
+        console = self.console if self.console.is_terminal else rich.console.Console(width=100)
+        console.print(render_table(self.jobs, self.results))
+
+
+# ---- the command
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-sweep``."""
+    parser = CommandParser(
+        prog="dsp-sweep",
+        description="Runs a grid of methods, budgets and seeds over a recipe, as far as it was "
+        "not run before, and keeps one JSON line a finished run in runs.jsonl.",
+        epilog="""A grid file:
+  recipe: scripts/recipes/multi30k-pipelined.yaml
+  folder: runs/mine
+  methods:                              # name: flags of fairseq-train
+    gumbel: {gate-estimator: gumbel}
+    sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
+    michel: {score: {method: michel}}   # heads by dsp-score-heads, then fine-tuning
+    many: {budgets: all}                # one training for all budgets
+  budgets: [6, 12, 24]
+  seeds: [1, 2, 3]
+  dense: runs/multi30k/dense            # or {recipe: FILE}, which the sweep makes first
+
+example: dsp-sweep scripts/sweeps/multi30k-pipelined.yaml --jobs 2
+The same command goes on after an interruption; what is done is not done again.""",
+    )
+    parser.add_argument("grid", type=Path, help="YAML file that names the recipe and the grid")
+    parser.add_argument(
+        "--launcher",
+        choices=list(LAUNCHERS),
+        default="local",
+        help="local: processes of this machine (default); submitit: jobs of a Slurm cluster",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="J", help="runs at the same time (default: 1)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="CPU threads a run (default: 1)"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be run and check the flags; needs no data",
+    )
+    add_prepare_flag(parser)
+    args = parser.parse_args(argv)
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    if args.jobs < 1 or args.threads < 1:
+        raise UsageError("--jobs and --threads must be 1 or more")
+    grid = load_grid(args.grid, args.threads)
+    jobs = jobs_of(grid, args.threads)
+    if args.dry_run:
+        for job in jobs:
+            check_flags(job.run.recipe, job.run.folder)
+        for job in jobs:
+            print(f"# {job.id}")
+            print("\n".join(shlex.join(command) for command in commands_of(job.run)))
+        return
+    if args.prepare is not None:
+        prepare_data(grid.recipe, args.prepare)
+    check_jobs(grid, jobs)
+    sys.exit(run_grid(grid, jobs, LAUNCHERS[args.launcher](grid.folder, args.jobs, grid.submitit)))
+
+
+def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
+    """Runs a checked grid; returns the exit status."""
+    progress = [Progress(job) for job in jobs]
+    starts_from_dense = grid.dense is not None and grid.recipe.start is not None
+    first = progress[0] if starts_from_dense else None
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with Display(grid, progress) as display:
+            run_jobs(progress, launcher, launcher.limit, display.update, first)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        launcher.cancel()
+        stop_all()
+        print("dsp-sweep: interrupted: the same command will go on from here", file=sys.stderr)
+        return 130
+    display.finish()
+    failed = [item for item in progress if item.error is not None]
+    for item in failed:
+        print(f"dsp-sweep: {item.job.id} failed: {item.error}", file=sys.stderr)
+    print(f"{len(progress) - len(failed)} of {len(progress)} runs: {grid.folder / RUNS_FILE}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Checkpoints without the closed heads, in several formats."""

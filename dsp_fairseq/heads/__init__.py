@@ -1,0 +1,1 @@
+"""The heads of a model: which there are, and which are kept."""

@@ -1,0 +1,1 @@
+"""One file a model family: its sites, its criterion, its architectures."""

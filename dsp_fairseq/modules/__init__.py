@@ -1,0 +1,1 @@
+"""Attention whose heads can be scaled, left out or removed."""

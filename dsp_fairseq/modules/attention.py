@@ -1,0 +1,255 @@
+"""One attention module for relaxed gates, a frozen mask and weights already removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fairseq.modules import MultiheadAttention
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+
+class GatedAttention(MultiheadAttention):
+    """fairseq's multi-head attention whose heads can be scaled, left out, or removed.
+
+    Gates scale each head's output before the output projection. Since a gate is the same at every
+    position, that is done on the projection's columns: ``W_o diag(g)``, at a cost that does not
+    grow with the batch. Heads that are left out take no part in any product; with none left the
+    output is the bias of the output projection.
+
+    Shapes below: T target and S source positions, B sentences (times beam), C model width, H heads
+    taking part, D = ``head_dim``.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> None:
+        super().__init__(embed_dim, num_heads, **kwargs)
+        self.present = tuple(range(num_heads))
+        self._gate: Tensor | None = None
+        self._kept: Tensor | None = None
+
+    # ---- which heads take part
+
+    def use_gate(self, gate: Tensor) -> None:
+        """Scales all heads, by one number each (``[num_heads]``), until told otherwise."""
+        self._gate, self._kept = gate, None
+
+    def use_heads(self, kept: Sequence[int]) -> None:
+        """Leaves out all heads but these (numbered as when the module was built)."""
+        rows = [self.present.index(head) for head in kept]
+        everything = len(rows) == len(self.present)
+        self._gate = None
+        self._kept = None if everything else torch.tensor(rows, dtype=torch.long)
+
+    def remove_closed_heads(self) -> None:
+        """Drops the weights of the heads that :meth:`use_heads` left out, for good."""
+        if self._kept is None:
+            return
+        with torch.no_grad():
+            (q, k, v), out = self._weights()
+        for linear, (weight, bias) in zip(
+            (self.q_proj, self.k_proj, self.v_proj), (q, k, v), strict=True
+        ):
+            _replace(linear, weight, bias)
+        _replace(self.out_proj, out, self.out_proj.bias)
+        self.present = tuple(self.present[row] for row in self._kept.tolist())
+        self.num_heads = len(self.present)
+        self._kept = None
+
+    def make_generation_fast_(self, **kwargs: Any) -> None:
+        """fairseq's hook before generation: nobody asks for the closed heads any more."""
+        self.remove_closed_heads()
+
+    def prepare_for_onnx_export_(self) -> None:
+        raise UsageError("ONNX export of a gated transformer is not supported")
+
+    def _weights(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Weights and biases of q, k, v, and the output weight, of the heads taking part."""
+        inputs = (self.q_proj, self.k_proj, self.v_proj)
+        out = self.out_proj.weight
+        if self._gate is not None:
+            scale = self._gate.to(out.dtype).repeat_interleave(self.head_dim)
+            return [(linear.weight, linear.bias) for linear in inputs], out * scale
+        if self._kept is None:
+            return [(linear.weight, linear.bias) for linear in inputs], out
+        self._kept = kept = self._kept.to(out.device)
+        rows = [
+            (
+                head_rows(linear.weight, kept, self.head_dim),
+                head_rows(linear.bias, kept, self.head_dim),
+            )
+            for linear in inputs
+        ]
+        return rows, head_rows(out.t(), kept, self.head_dim).t()
+
+    # ---- attention
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        key_padding_mask: Tensor | None = None,
+        incremental_state: dict[str, dict[str, Tensor | None]] | None = None,
+        need_weights: bool = True,
+        static_kv: bool = False,
+        attn_mask: Tensor | None = None,
+        before_softmax: bool = False,
+        need_head_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attention as in fairseq's module, over the heads that take part.
+
+        Args:
+            query: ``[T, B, C]``.
+            key, value: ``[S, B, C]``, or ``[S, B / beams, C]`` where beams share them; with
+                ``static_kv`` read at the first step only.
+            key_padding_mask: ``[B, S]`` or ``[B / beams, S]``, true at padding.
+            incremental_state: caches keys and values ``[B, H, S, D]`` between decoding steps;
+                those of the encoder once for all beams of a sentence.
+            need_weights: return the attention weights, averaged over the heads.
+            static_kv: key and value do not change between steps.
+            attn_mask: ``[T, S]``, added to the scores.
+            need_head_weights: return the weights of each head instead.
+
+        Returns:
+            output ``[T, B, C]`` and the weights ``[B, T, S]`` (``[H, B, T, S]`` per head) or None.
+        """
+        if before_softmax:
+            raise UsageError("before_softmax is not supported by the gated attention")
+        target_len, batch, _ = query.shape
+        heads = self.num_heads if self._kept is None else len(self._kept)
+        if heads == 0:
+            return self._bias_only(query, key, key_padding_mask, need_weights, need_head_weights)
+
+        ((wq, bq), (wk, bk), (wv, bv)), w_out = self._weights()
+        cache = self._get_input_buffer(incremental_state) if incremental_state is not None else {}
+        q = self._split(F.linear(query, wq, bq), heads)
+        if static_kv and "prev_key" in cache:
+            k, v = cache["prev_key"], cache["prev_value"]
+            key_padding_mask = cache["prev_key_padding_mask"]
+        else:
+            source = query if self.self_attention or key is None else key
+            k = self._split(F.linear(source, wk, bk), heads)
+            v = self._split(F.linear(source, wv, bv), heads)
+            if incremental_state is not None:
+                k, v, key_padding_mask = self._extend(cache, k, v, key_padding_mask, static_kv)
+                self._set_input_buffer(incremental_state, cache)
+
+        # Beams of a sentence share its keys: they become further query positions.
+        beams = self.beam_size = batch // k.size(0)
+        if beams > 1:
+            q = q.view(k.size(0), beams, heads, target_len, -1).transpose(1, 2).flatten(2, 3)
+        mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
+        p = self.dropout_module.p if self._drops() else 0.0
+        if need_weights or need_head_weights:
+            out, weights = _attend(q, k, v, mask, self.dropout_module)
+        else:
+            out, weights = F.scaled_dot_product_attention(q, k, v, mask, p), None
+        if beams > 1:
+            out = _unfold_beams(out, beams)
+            weights = None if weights is None else _unfold_beams(weights, beams)
+
+        out = out.permute(2, 0, 1, 3).reshape(target_len, batch, heads * self.head_dim)
+        out = F.linear(out, w_out, self.out_proj.bias)
+        if weights is not None:
+            weights = weights.transpose(0, 1) if need_head_weights else weights.mean(1)
+        return out, weights
+
+    def _drops(self) -> bool:
+        return self.training or self.dropout_module.apply_during_inference
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        """``[T, B, H*D]`` -> ``[B, H, T, D]``."""
+        return x.view(x.size(0), x.size(1), heads, self.head_dim).permute(1, 2, 0, 3)
+
+    def _extend(
+        self,
+        cache: dict[str, Tensor | None],
+        k: Tensor,
+        v: Tensor,
+        padding: Tensor | None,
+        static_kv: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Puts new keys and values behind the cached ones, and all of them into the cache."""
+        before_k, before_v = cache.get("prev_key"), cache.get("prev_value")
+        if before_k is not None and before_v is not None:
+            k = torch.cat([before_k, k], dim=2)
+            v = torch.cat([before_v, v], dim=2)
+        padding = self._append_prev_key_padding_mask(
+            key_padding_mask=padding,
+            prev_key_padding_mask=cache.get("prev_key_padding_mask"),
+            batch_size=k.size(0),
+            src_len=k.size(2),
+            static_kv=static_kv,
+        )
+        cache.update(prev_key=k, prev_value=v, prev_key_padding_mask=padding)
+        return k, v, padding
+
+    def _bias_only(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        padding: Tensor | None,
+        need_weights: bool,
+        need_head_weights: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The output of a site without heads; nothing is cached.
+
+        Its weights, where alignment asks for them, are those of one head that looks at all
+        positions alike.
+        """
+        out = self.out_proj.bias.expand_as(query)
+        if not (need_weights or need_head_weights):
+            return out, None
+        source = query if key is None else key
+        present = query.new_ones(source.size(1), 1, source.size(0))
+        if padding is not None:
+            present = present.masked_fill(padding.to(torch.bool).unsqueeze(1), 0.0)
+        weights = present / present.sum(-1, keepdim=True)
+        weights = weights.repeat_interleave(query.size(1) // source.size(1), 0)
+        weights = weights.expand(-1, query.size(0), -1)
+        return out, weights.unsqueeze(0) if need_head_weights else weights
+
+
+def head_rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:
+    """The rows of the kept heads: ``[num_heads*D, ...]`` -> ``[len(kept)*D, ...]``."""
+    return x.unflatten(0, (-1, head_dim)).index_select(0, kept).flatten(0, 1)
+
+
+def _replace(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    linear.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
+    linear.bias = nn.Parameter(bias.detach().clone())
+    linear.out_features, linear.in_features = weight.shape
+
+
+def _merge_masks(
+    attn_mask: Tensor | None, padding: Tensor | None, dtype: torch.dtype
+) -> Tensor | None:
+    """One additive mask that broadcasts to ``[B, H, T, S]``, or None."""
+    if attn_mask is not None:
+        attn_mask = attn_mask.to(dtype)
+    if padding is None:
+        return attn_mask
+    merged = torch.zeros_like(padding, dtype=dtype).masked_fill_(
+        padding.to(torch.bool), -torch.inf
+    )[:, None, None]
+    return merged if attn_mask is None else merged + attn_mask
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Attention with an explicit softmax, for those who ask for the weights."""
+    scores = torch.matmul(q * q.size(-1) ** -0.5, k.transpose(-1, -2))
+    if mask is not None:
+        scores = scores + mask
+    weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    return torch.matmul(dropout(weights.to(v.dtype)), v), weights
+
+
+def _unfold_beams(x: Tensor, beams: int) -> Tensor:
+    """``[sentences, H, beams*T, X]`` -> ``[sentences*beams, H, T, X]``."""
+    return x.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)

@@ -1,0 +1,327 @@
+"""``HeadGates``: importance, how gates are drawn from it, and when that ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints.formats import FORMAT
+from ..errors import UsageError
+from ..estimators import (
+    choose,
+    gumbel_noise,
+    linear,
+    log_linear,
+    logistic_from_gumbel,
+    margin,
+    top_k_mask,
+)
+from ..heads.layout import HeadLayout
+from .optimizer import importance_flags, mark_importance
+from .plan import PruningPlan
+
+logger = logging.getLogger(__name__)
+
+_BEFORE_TRAINING = -1
+
+NEGLIGIBLE_GATE = 1e-12
+"""Gates below this count as closed: their products would be denormal numbers, on which a CPU
+spends half of its time."""
+
+
+class FixedHeads(nn.Module):
+    """The gates of an exported model: its heads are removed, nothing is left to choose.
+
+    It answers as a frozen :class:`HeadGates` does. In the state dict it has ``format`` only.
+
+    Args:
+        layout: the heads the model had before its export.
+        mask: 0/1 ``[N]``, the heads that are left.
+    """
+
+    is_sampling = False
+    holds_weights = False
+
+    def __init__(self, layout: HeadLayout, mask: Tensor) -> None:
+        super().__init__()
+        self.layout = layout
+        self._mask = mask
+        self.register_buffer("format", torch.tensor(float(FORMAT)))
+
+    def open_mask(self) -> Tensor:
+        """The heads that are left, as a 0/1 mask ``[N]``."""
+        return self._mask
+
+    def begin_forward(self) -> bool:
+        """Nothing to freeze."""
+        return False
+
+    def penalty(self) -> Tensor | None:
+        """Nothing to add to the loss."""
+        return None
+
+    def after_load(self) -> None:
+        """Nothing to bring in line."""
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Heads kept per kind of site, for the log."""
+        return _kept_per_kind(self.layout, self._mask)
+
+
+class HeadGates(nn.Module):
+    """One gate per head, drawn from learned importance under a hard budget of K heads.
+
+    The state is in tensors of the state dict, in float32 so that averaging tools may handle it:
+
+    - ``importance`` ``[N]``, a parameter: log-weights of the heads.
+    - ``mask`` ``[N]``: the top-K set of the last training update; final once frozen.
+    - ``frozen`` ``[]``: 1 once the mask is final.
+    - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
+    - ``budgets`` ``[N+1]``: 1 at each K that was trained.
+    - ``format`` ``[]``: the number of this format, :data:`~dsp_fairseq.formats.FORMAT`.
+
+    With K = 0 or K = N nothing is drawn and importance gets no gradient.
+
+    Of several budgets each update takes one. Their sets are nested, as the top K of one importance;
+    what is frozen is its order, and ``mask`` is that of the first budget, which evaluation uses.
+
+    Args:
+        layout: the model's heads.
+        plan: budgets, estimator, schedule and seed.
+    """
+
+    importance: nn.Parameter
+    mask: Tensor
+    frozen: Tensor
+    last_change: Tensor
+    budgets: Tensor
+
+    def __init__(self, layout: HeadLayout, plan: PruningPlan) -> None:
+        super().__init__()
+        self.layout = layout
+        self.plan = plan
+        n = layout.num_heads
+        initial = plan.estimator.initial_importance(gumbel_noise(n, plan.seed, _BEFORE_TRAINING))
+        self.importance = nn.Parameter(initial.to(torch.float32))
+        mark_importance(self.importance)
+        self.register_buffer("mask", torch.zeros(n))
+        self.register_buffer("frozen", torch.tensor(0.0))
+        self.register_buffer("last_change", torch.tensor(0.0))
+        self.register_buffer("budgets", torch.zeros(n + 1))
+        self.register_buffer("format", torch.tensor(float(FORMAT)))
+        self._note_budgets()
+        self.num_updates = 0
+        self._is_frozen = False
+        self._gates: Tensor | None = None
+
+    # ---- state
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the mask is final (a plain bool: reading ``frozen`` would wait for the GPU)."""
+        return self._is_frozen
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the budgets leave no choice: K = 0 or K = N."""
+        return set(self.plan.budgets) <= {0, self.layout.num_heads}
+
+    @property
+    def is_sampling(self) -> bool:
+        """Whether training draws relaxed gates."""
+        return not (self.is_frozen or self.is_constant)
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether importance is trained alone, with the weights as they are."""
+        return self.plan.pipelined and self.is_sampling
+
+    @property
+    def update_budget(self) -> int:
+        """The K of the current update: of several budgets each update draws one."""
+        budgets = self.plan.budgets
+        if self.holds_weights:
+            # Importance, trained alone, learns nothing where there is no choice.
+            budgets = tuple(b for b in budgets if 0 < b < self.layout.num_heads)
+        return budgets[choose(len(budgets), self.plan.seed, self.num_updates)]
+
+    @property
+    def temperature(self) -> float:
+        """The temperature at the current update; a pure function of its number."""
+        return log_linear(self.num_updates, *self.plan.temperatures, self.plan.cooldown_steps)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HeadGates:
+        """Moves between devices, but stays in float32: half precision would make ties."""
+
+        def keep_precision(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(keep_precision, recurse)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq's hook: the number of completed updates, once per micro-batch.
+
+        Nothing else happens here, since the hook is also called before a checkpoint is loaded,
+        with the update number of that checkpoint.
+        """
+        self.num_updates = num_updates
+
+    def open_mask(self) -> Tensor:
+        """The hard 0/1 mask ``[N]``: exactly K ones, without noise.
+
+        K is the first budget in evaluation, and in training that of the current update.
+        """
+        budget = self.update_budget if self.training else self.plan.budget
+        if self.is_frozen and budget == self.plan.budget:
+            return self.mask
+        return self._top_k(budget)
+
+    def reachable_mask(self) -> Tensor:
+        """The 0/1 mask ``[N]`` of the heads that some budget opens: the sets are nested."""
+        largest = max(self.plan.budgets)
+        frozen = self.is_frozen and largest == self.plan.budget
+        return self.mask if frozen else self._top_k(largest)
+
+    # ---- training
+
+    def begin_forward(self) -> bool:
+        """Called before each training forward pass; returns whether other heads may be open now."""
+        several = len(self.plan.budgets) > 1
+        if self.is_frozen:
+            return several
+        top = self._top_k(self.plan.budget)
+        # Compared on the device: asking for the answer here would stall a GPU at every update.
+        changed = (top != self.mask).any()
+        now = torch.full_like(self.last_change, float(self.num_updates))
+        self.last_change.copy_(torch.where(changed, now, self.last_change))
+        self.mask.copy_(top)
+        if self.num_updates < self.plan.freeze_after or self.is_constant:
+            importance_flags(self.importance)["alone"] = self.holds_weights
+            return several and self.is_constant
+        self._freeze()
+        return True
+
+    def forward(self) -> Tensor:
+        """This update's gates ``[N]`` in float32, which carry gradient to importance.
+
+        They sum to K where the estimator is exact. The noise depends on (seed, update) only, so
+        all micro-batches and all processes of an update see the same gates.
+        """
+        noise = self._noise().to(self.importance.device)
+        gates = self.plan.estimator(
+            self.importance, self.update_budget, self.temperature, noise
+        ).to(torch.float32)
+        # A shift and no selection, so that the gradient passes unchanged.
+        values = gates.detach()
+        gates = gates - values.masked_fill(values >= NEGLIGIBLE_GATE, 0.0)
+        self._gates = gates.detach()
+        return gates
+
+    def _noise(self) -> Tensor:
+        plan = self.plan
+        noise = gumbel_noise(self.layout.num_heads, plan.seed, self.num_updates)
+        if plan.noise == "logistic":
+            noise = logistic_from_gumbel(noise)
+        return noise * linear(self.num_updates, *plan.noise_scales, plan.cooldown_steps)
+
+    def penalty(self) -> Tensor | None:
+        """What the estimator adds to the loss per token; None where its budget is exact."""
+        if not self.is_sampling:
+            return None
+        progress = self.num_updates / max(self.plan.freeze_after, 1)
+        return self.plan.estimator.penalty(
+            self.importance, self.update_budget, self.temperature, progress
+        )
+
+    def _freeze(self) -> None:
+        self._set_frozen(True)
+        kept = self.layout.kept(self.mask)
+        logger.info(
+            "froze %s of %d heads at update %d (that set last changed at update %d): %s",
+            " and ".join(map(str, self.plan.budgets)),
+            self.layout.num_heads,
+            self.num_updates,
+            int(self.last_change),
+            "; ".join(f"{site} keeps {heads}" for site, heads in kept.items() if heads),
+        )
+
+    def _set_frozen(self, frozen: bool) -> None:
+        self._is_frozen = frozen
+        self.frozen.fill_(float(frozen))
+        # Momentum must not move it on.
+        importance_flags(self.importance)["learns"] = not frozen
+        importance_flags(self.importance)["alone"] = self.holds_weights
+
+    def _top_k(self, budget: int) -> Tensor:
+        return top_k_mask(self.importance, budget, self.plan.floors)
+
+    # ---- checkpoints
+
+    def adopt(self, importance: Tensor) -> None:
+        """Takes importance ``[N]`` that was found otherwise than by training, and freezes its top
+        K heads."""
+        with torch.no_grad():
+            self.importance.copy_(importance)
+        self.mask.copy_(self._top_k(self.plan.budget))
+        self._set_frozen(True)
+
+    def after_load(self) -> None:
+        """Brings the flags in line with the tensors that were just loaded.
+
+        Raises:
+            UsageError: the checkpoint is frozen, and was trained for other budgets.
+        """
+        self._set_frozen(bool(self.frozen))
+        if self.is_frozen:
+            self._check_budgets()
+            if int(self.mask.sum()) != self.plan.budget:
+                self.mask.copy_(self._top_k(self.plan.budget))
+            return
+        self._note_budgets()
+        if self.is_sampling:
+            logger.info(
+                "the heads of this checkpoint are not frozen: evaluation uses the top %d of %d by "
+                "importance",
+                self.plan.budget,
+                self.layout.num_heads,
+            )
+
+    def _note_budgets(self) -> None:
+        self.budgets.zero_()
+        self.budgets[list(self.plan.budgets)] = 1.0
+
+    def _check_budgets(self) -> None:
+        trained = self.budgets.nonzero().flatten().tolist()
+        for budget in self.plan.budgets:
+            if budget not in trained:
+                raise UsageError(
+                    f"the checkpoint is frozen at {' and '.join(map(str, trained))} heads, but "
+                    f"--num-of-heads is {budget}: use a number it was trained for"
+                )
+
+    # ---- what a person wants to watch
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Scalars for the log: temperature, gates, margin, heads kept per kind of site, frozen."""
+        mask = self.open_mask()
+        drawn = self._gates if self.training and self.is_sampling else None
+        gates = mask if drawn is None else drawn
+        return {
+            "temperature": torch.tensor(self.temperature),
+            "gate_sum": gates.sum(),
+            "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
+            "margin": margin(self.importance.detach(), self.plan.budget),
+            "frozen": self.frozen,
+            **_kept_per_kind(self.layout, mask),
+        }
+
+
+def _kept_per_kind(layout: HeadLayout, mask: Tensor) -> dict[str, Tensor]:
+    return {
+        "heads_" + kind.replace(".", "_"): mask[layout.indices(kind)].sum()
+        for kind in layout.kinds()
+    }

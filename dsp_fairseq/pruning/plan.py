@@ -1,0 +1,274 @@
+"""The pruning plan: what the flags say, parsed and checked once against the model's heads."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+from ..estimators import ESTIMATORS, Estimator
+from ..heads.layout import KINDS, HeadLayout
+from .flags import PruningConfig, training_flag
+
+logger = logging.getLogger(__name__)
+
+Floors = tuple[tuple[Sequence[int], int], ...]
+
+
+@dataclass(frozen=True)
+class PruningPlan:
+    """The flags after parsing and checking against a head layout.
+
+    Attributes:
+        budgets: the K of ``--num-of-heads``; several train one model for all of them.
+        method: the name of the estimator.
+        estimator: what draws the gates.
+        pipelined: whether importance is trained alone until the freeze.
+        temperatures: of the first update, and from the end of the cooldown on.
+        noise: which noise is added to importance.
+        noise_scales: as the temperatures.
+        cooldown_steps: updates from the first to the last of these.
+        freeze_after: updates after which the heads are frozen.
+        finetune_updates: pipelined: updates after the freeze; None where the flag is not given.
+        floors: (indices, at least) pairs.
+        seed: of the gates' own noise.
+    """
+
+    budgets: tuple[int, ...]
+    method: str
+    estimator: Estimator
+    pipelined: bool
+    temperatures: tuple[float, float]
+    noise: str
+    noise_scales: tuple[float, float]
+    cooldown_steps: int
+    freeze_after: int
+    finetune_updates: int | None
+    floors: Floors
+    seed: int
+
+    @property
+    def budget(self) -> int:
+        """K; of several budgets the first, which evaluation uses."""
+        return self.budgets[0]
+
+    def __str__(self) -> str:
+        phases = "importance alone until the freeze, " if self.pipelined else ""
+        start, end = self.temperatures
+        return (
+            f"estimator {self.method}, {phases}temperature {start:g} to {end:g} over "
+            f"{self.cooldown_steps} updates, freeze after {self.freeze_after}"
+        )
+
+
+# ---- single flags
+
+
+def parse_budgets(text: Any, num_heads: int) -> tuple[int, ...]:
+    """One budget or several from their flag, as in ``6`` or ``6,12,24``.
+
+    Raises:
+        UsageError: not given, no whole numbers within ``0..N``, or one of them twice.
+    """
+    allowed = f"a whole number from 0 to {num_heads} (this model has {num_heads} heads)"
+    if text is None:
+        raise UsageError(f"--num-of-heads is missing: give {allowed}")
+    budgets = []
+    for part in str(text).split(","):
+        try:
+            budgets.append(int(part))
+        except ValueError:
+            raise UsageError(f"--num-of-heads {part!r} is not {allowed}") from None
+        if not 0 <= budgets[-1] <= num_heads:
+            raise UsageError(f"--num-of-heads {budgets[-1]} is not {allowed}")
+    if len(set(budgets)) < len(budgets):
+        raise UsageError(f"--num-of-heads {text} names a budget twice")
+    return tuple(budgets)
+
+
+def parse_budget(text: Any, num_heads: int) -> int:
+    """As :func:`parse_budgets`, where there can be only one.
+
+    Raises:
+        UsageError: as there, and for several.
+    """
+    budgets = parse_budgets(text, num_heads)
+    if len(budgets) > 1:
+        raise UsageError(f"--num-of-heads {text}: one number is wanted here")
+    return budgets[0]
+
+
+def parse_floors(text: str, layout: HeadLayout) -> Floors:
+    """(indices, at least) pairs from ``kind=count,kind=count``.
+
+    Raises:
+        UsageError: an unknown kind, a count that is no whole number, or more than there are.
+    """
+    floors = {}
+    for part in filter(None, (text or "").replace(" ", "").split(",")):
+        kind, _, count = part.partition("=")
+        if kind not in KINDS or not count.isdecimal() or kind in floors:
+            raise UsageError(
+                f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
+                f"{', '.join(KINDS)}"
+            )
+        indices = layout.indices(kind)
+        if int(count) > len(indices):
+            raise UsageError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
+        floors[kind] = (tuple(indices), int(count))
+    return tuple(floors.values())
+
+
+def check_floors(config: PruningConfig, floors: Floors, budget: int) -> None:
+    """Raises ``UsageError`` where the floors ask for more heads than the budget has."""
+    least = sum(count for _, count in floors)
+    if least > budget:
+        raise UsageError(
+            f"--keep-at-least {config.keep_at_least} asks for more heads than --num-of-heads: "
+            f"{budget} is below the {least} heads that it names"
+        )
+
+
+def _not_negative(flag: str, value: int) -> int:
+    if int(value) < 0:
+        raise UsageError(f"--{flag} {value} must not be negative")
+    return int(value)
+
+
+def _temperatures(config: PruningConfig, defaults: tuple[float, float]) -> tuple[float, float]:
+    start, end = (
+        default if given is None else float(given)
+        for given, default in zip(
+            (config.initial_temperature, config.final_temperature), defaults, strict=True
+        )
+    )
+    for flag, value in (("initial", start), ("final", end)):
+        if not (value > 0 and math.isfinite(value)):
+            raise UsageError(f"--{flag}-temperature {value:g} must be a positive number")
+    if end > start:
+        raise UsageError(
+            f"--final-temperature {end:g} is above --initial-temperature {start:g}: "
+            "the temperature may only fall"
+        )
+    return start, end
+
+
+def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[float, float]:
+    given = (config.initial_noise, config.final_noise)
+    defaults = estimator.noise_scales
+    if defaults is None:
+        if given != (None, None) or config.gate_noise != "gumbel":
+            raise UsageError(
+                f"--gate-estimator {config.gate_estimator} adds no noise to importance: leave out "
+                "--gate-noise, --initial-noise and --final-noise"
+            )
+        return 1.0, 1.0
+    start, end = (d if g is None else float(g) for g, d in zip(given, defaults, strict=True))
+    for flag, value in (("initial", start), ("final", end)):
+        if not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"--{flag}-noise {value:g} must be a number from 0 on")
+    return start, end
+
+
+def _estimator(config: PruningConfig, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
+    name = config.gate_estimator
+    if name not in ESTIMATORS:
+        raise UsageError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
+    for flag, value, owner in (
+        ("l0-penalty", config.l0_penalty, "hard-concrete"),
+        ("concentrator", config.concentrator, "pass"),
+    ):
+        if value and name != owner:
+            raise UsageError(f"--{flag} belongs to --gate-estimator {owner}, not to {name}")
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"--{flag} {value:g} must be a number from 0 on")
+    if len(budgets) > 1 and not ESTIMATORS[name].exact:
+        raise UsageError(
+            f"--gate-estimator {name} draws gates that do not depend on K: with it, "
+            "--num-of-heads takes one budget"
+        )
+    return ESTIMATORS[name](
+        l0_penalty=config.l0_penalty, concentrator=config.concentrator, sizes=layout.heads
+    )
+
+
+# ---- all of them
+
+
+def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
+    """Parses and checks all pruning flags.
+
+    Raises:
+        UsageError: the first flag that cannot be used, and what would do.
+    """
+    config = PruningConfig.from_namespace(args)
+    budgets = parse_budgets(config.num_of_heads, layout.num_heads)
+    floors = parse_floors(config.keep_at_least, layout)
+    check_floors(config, floors, min(budgets))
+    estimator = _estimator(config, layout, budgets)
+    cooldown = _not_negative("cooldown-steps", config.cooldown_steps)
+    freeze_after = config.freeze_heads_after
+    pipelined = config.pruning_mode == "pipelined"
+    if config.finetune_updates is not None and not pipelined:
+        raise UsageError("--finetune-updates belongs to --pruning-mode pipelined")
+    seed = config.gate_seed if config.gate_seed is not None else training_flag(args, "seed")
+    return PruningPlan(
+        budgets=budgets,
+        method=str(config.gate_estimator),
+        estimator=estimator,
+        pipelined=pipelined,
+        temperatures=_temperatures(config, estimator.temperatures),
+        noise=str(config.gate_noise),
+        noise_scales=_noise_scales(config, type(estimator)),
+        cooldown_steps=cooldown,
+        freeze_after=_freeze_after(cooldown, freeze_after, estimator),
+        finetune_updates=None
+        if config.finetune_updates is None
+        else _not_negative("finetune-updates", config.finetune_updates),
+        floors=floors,
+        seed=1 if seed is None else int(seed),
+    )
+
+
+def _freeze_after(cooldown: int, given: int | None, estimator: Estimator) -> int:
+    if not estimator.learns:
+        return 0
+    return cooldown if given is None else _not_negative("freeze-heads-after", given)
+
+
+def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
+    """Says what will happen where the schedule does not fit into the training.
+
+    Raises:
+        UsageError: the training would not end where the fine-tuning does.
+    """
+    if set(plan.budgets) <= {0, layout.num_heads}:
+        return
+    if plan.finetune_updates is not None:
+        end = plan.freeze_after + plan.finetune_updates
+        if max_update != end:
+            raise UsageError(
+                f"the freeze after {plan.freeze_after} updates and --finetune-updates "
+                f"{plan.finetune_updates} make {end} updates: give --max-update {end}"
+            )
+    if not max_update:
+        return
+    if plan.cooldown_steps > max_update:
+        logger.warning(
+            "--cooldown-steps %d is beyond --max-update %d: the temperature will not reach "
+            "--final-temperature %g",
+            plan.cooldown_steps,
+            max_update,
+            plan.temperatures[1],
+        )
+    if plan.freeze_after >= max_update:
+        logger.warning(
+            "--freeze-heads-after %d is not before --max-update %d: the heads will not be frozen "
+            "during this training; evaluation uses the top %d heads by importance all the same",
+            plan.freeze_after,
+            max_update,
+            plan.budget,
+        )

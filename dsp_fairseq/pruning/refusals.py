@@ -1,0 +1,122 @@
+"""What head pruning cannot do, refused by the name of the flag that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.utils import split_paths
+
+from ..data.corpus import check_corpus
+from ..errors import UsageError
+from .criterion import DspLabelSmoothedCrossEntropyCriterion
+from .flags import training_flag
+
+_UNSUPPORTED: tuple[tuple[str, str], ...] = (
+    ("quant_noise_pq", "--quant-noise-pq"),
+    ("quant_noise_scalar", "--quant-noise-scalar"),
+    ("encoder_xformers_att_config", "--encoder-xformers-att-config"),
+    ("decoder_xformers_att_config", "--decoder-xformers-att-config"),
+    ("cross_self_attention", "--cross-self-attention"),
+    ("encoder_layers_to_keep", "--encoder-layers-to-keep"),
+    ("decoder_layers_to_keep", "--decoder-layers-to-keep"),
+    ("base_layers", "--base-layers"),
+    ("store_ema", "--store-ema"),
+)
+
+
+def refuse_unsupported(args: Any) -> None:
+    """Refuses what head pruning cannot do, by the name of its flag.
+
+    Raises:
+        UsageError: the first such flag that is set.
+    """
+    for name, flag in _UNSUPPORTED:
+        if getattr(args, name, None):
+            raise UsageError(f"{flag} is not supported by dsp_transformer")
+    optimizer = getattr(args, "optimizer", None)
+    exported = getattr(args, "kept_heads", None) is not None
+    if optimizer not in (None, "dsp_adam") and not exported:
+        raise UsageError(
+            f"--optimizer {optimizer} would train importance at the model's learning rate: "
+            "use --optimizer dsp_adam"
+        )
+    flattens = getattr(args, "fp16", False) and not (
+        getattr(args, "fp16_no_flatten_grads", False)
+        or getattr(args, "memory_efficient_fp16", False)
+    )
+    if flattens:
+        raise UsageError(
+            "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
+        )
+    backend = getattr(args, "ddp_backend", None)
+    refuse_sharding(args)
+    waits_for_all = backend in ("c10d", "pytorch_ddp")
+    if (
+        (getattr(args, "distributed_world_size", None) or 1) > 1
+        and waits_for_all
+        and not getattr(args, "find_unused_parameters", False)
+    ):
+        raise UsageError(
+            f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
+            "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
+        )
+
+
+def refuse_training(args: Any) -> None:
+    """Refuses what a training cannot do, or this machine, by the name of its flag.
+
+    Raises:
+        UsageError: the first such flag that is set.
+    """
+    criterion = training_flag(args, "criterion")
+    known = CRITERION_REGISTRY.get(criterion, DspLabelSmoothedCrossEntropyCriterion)
+    exported = getattr(args, "kept_heads", None) is not None
+    if not (exported or issubclass(known, DspLabelSmoothedCrossEntropyCriterion)):
+        raise UsageError(
+            f"--criterion {criterion} would leave out the penalties of the gates and the checks "
+            "of the loss: use --criterion dsp_label_smoothed_cross_entropy"
+        )
+    if training_flag(args, "tpu"):
+        raise UsageError(
+            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
+            "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
+        )
+    without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
+    for flag in ("fp16", "amp"):
+        if training_flag(args, flag) and without_gpu:
+            raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
+
+
+def refuse_sharding(args: Any) -> None:
+    """Refuses parameters that are spread over processes.
+
+    Raises:
+        UsageError: ``--ddp-backend fully_sharded``.
+    """
+    if getattr(args, "ddp_backend", None) == "fully_sharded":
+        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+
+
+def checked_when_parsed(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:
+    """An architecture that looks at the flags of a training before it fills in what they lack.
+
+    fairseq-train enters its sharding and opens its data before it builds the model, and its own
+    errors are tracebacks; when it has parsed the flags it calls the architecture.
+    """
+
+    @wraps(fill_in)
+    def fill_in_and_check(args: Any) -> None:
+        refuse_sharding(args)
+        # Afterwards they are a configuration with a name, in other commands too.
+        just_parsed = not hasattr(args, "_name")
+        if just_parsed and getattr(args, "task", None) == "translation" and args.data:
+            folder = Path(split_paths(args.data)[0])
+            check_corpus(folder, args.source_lang, args.target_lang, args.train_subset)
+        fill_in(args)
+
+    return fill_in_and_check

@@ -1,0 +1,151 @@
+"""The file that fairseq-train starts from, looked at before fairseq reads it.
+
+fairseq has no hook there, and a file that was cut off ends in a traceback that names neither the
+reason nor what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.checkpoint import in_place_of, model_arguments, peek
+from ..errors import UsageError
+from ..heads.layout import HeadLayout
+from .flags import training_flag
+
+logger = logging.getLogger(__name__)
+
+LAST = "checkpoint_last.pt"
+"""What fairseq-train continues from, unless told otherwise."""
+
+
+def start_file(args: Any) -> Path | None:
+    """The checkpoint that a training with these flags starts from; None where it starts afresh."""
+    folder = training_flag(args, "save_dir")
+    if not folder:
+        return None
+    restore = training_flag(args, "restore_file") or LAST
+    path = Path(folder) / LAST if restore == LAST else Path(restore)
+    tuned = training_flag(args, "finetune_from_model")
+    if not path.exists() and tuned:
+        path = Path(tuned)
+    return path if path.is_file() else None
+
+
+def check_start_file(args: Any, layout: HeadLayout) -> None:
+    """Looks at the file that a training is about to start from, without reading its tensors.
+
+    Args:
+        args: the model's arguments, with the flags of the training.
+        layout: the heads of the model that is trained.
+
+    Raises:
+        UsageError: the file is cut off, is no checkpoint, or its heads are not those of the model.
+    """
+    path = start_file(args)
+    if path is None:
+        _refuse_missing(args)
+        return
+    try:
+        state = peek(path)
+    except UsageError as error:
+        raise UsageError(f"{error.message}; {_way_on(path, args)}") from None
+    if path != Path(training_flag(args, "finetune_from_model") or ""):
+        _warn_of_other_batches(state, training_flag(args, "update_epoch_batch_itr"))
+    try:
+        stored = HeadLayout.from_config(model_arguments(state))
+    except (KeyError, TypeError, ValueError):
+        return  # of another kind of model, whose weights will not fit
+    if stored.sites == layout.sites and stored.heads != layout.heads:
+        raise UsageError(
+            f"{path} is of a model with {stored}, and this one has {layout}: give its own "
+            "--encoder-attention-heads and --decoder-attention-heads"
+        )
+
+
+def _refuse_missing(args: Any) -> None:
+    """A file that was named and is not there: fairseq would end in a traceback, or start afresh."""
+    tuned, restore = (training_flag(args, name) for name in ("finetune_from_model", "restore_file"))
+    if tuned:
+        raise UsageError(f"there is no checkpoint {tuned} to start from (--finetune-from-model)")
+    if restore not in (None, LAST):
+        raise UsageError(f"there is no checkpoint {restore} to continue from (--restore-file)")
+
+
+def _warn_of_other_batches(state: Mapping[str, Any], fresh_batches: Any) -> None:
+    """fairseq groups sentences into batches once a process, by the epoch that it starts in."""
+    iterator = (state.get("extra_state") or {}).get("train_iterator") or {}
+    if iterator.get("epoch", 1) > 1 and not fresh_batches:
+        logger.warning(
+            "resuming in epoch %d: fairseq now groups sentences into other batches than without "
+            "the interruption. For a training that ends the same in spite of interruptions give "
+            "--update-epoch-batch-itr True from its start on",
+            iterator["epoch"],
+        )
+
+
+def _way_on(path: Path, args: Any) -> str:
+    if training_flag(args, "finetune_from_model") == str(path):
+        return "give another --finetune-from-model"
+    sound = newest_sound(path.parent)
+    if sound is None:
+        return f"{path.parent} holds no other checkpoint that is sound: remove it to start afresh"
+    newest, updates = sound
+    if path.name != LAST:
+        return f"the newest sound one there is of update {updates}: --restore-file {newest}"
+    copy = f"cp {shlex.quote(str(newest))} {shlex.quote(str(path))}"
+    return (
+        f"the newest sound one there is {newest.name}, of update {updates}: continue from it by "
+        f"{copy} and the same command again"
+    )
+
+
+def newest_sound(folder: Path) -> tuple[Path, int] | None:
+    """The checkpoint of the most updates in a training's folder that is whole, and its updates.
+
+    Raises:
+        nothing: what cannot be read does not count.
+    """
+    found = []
+    for path in folder.glob("checkpoint*.pt"):
+        try:
+            state = peek(path)
+        except UsageError:
+            continue
+        found.append((updates_of(state), path.name != LAST, path.stat().st_mtime_ns, path))
+    if not found:
+        return None
+    updates, _, _, path = max(found)
+    return path, updates
+
+
+def mend_checkpoints(folder: Path) -> None:
+    """Lets a killed training go on: from the newest sound checkpoint, without those cut off.
+
+    fairseq writes the first file of a save atomically and copies it to the other names.
+    """
+    broken = [path for path in folder.glob("checkpoint*.pt") if not zipfile.is_zipfile(path)]
+    last = folder / LAST
+    if last in broken and (sound := newest_sound(folder)):
+        copy_whole(sound[0], last)
+        broken.remove(last)
+    for path in broken:
+        path.unlink()
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file so that the copy is whole or not there."""
+    with in_place_of(target) as part:
+        shutil.copyfile(source, part)
+
+
+def updates_of(state: Mapping[str, Any]) -> int:
+    """The number of updates that a checkpoint was trained for; 0 where it does not say."""
+    history = state.get("optimizer_history") or [{}]
+    return int(history[-1].get("num_updates", 0))

@@ -1,0 +1,146 @@
+"""What every estimator promises, over sizes, budgets, temperatures and importances."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dsp_fairseq.estimators import (
+    ESTIMATORS,
+    budgeted_sigmoid,
+    gumbel_noise,
+    straight_through_top_k,
+    top_k_mask,
+)
+
+TEMPERATURES = [1e-8, 1e-4, 1e-2, 1.0, 1e3]
+EXACT = [name for name, cls in ESTIMATORS.items() if cls.exact]
+BOUNDED = [name for name in ESTIMATORS if name != "gumbel"]
+LEARNING = [name for name, cls in ESTIMATORS.items() if cls.learns]
+SITES = {1: (1,), 8: (4, 4), 48: (16, 32), 72: (72,), 288: (144, 144), 1152: (1152,)}
+
+
+def _make(name, n):
+    return ESTIMATORS[name](l0_penalty=None, concentrator=0.5, sizes=SITES[n])
+
+
+def _importances(n):
+    random = torch.randn(n)
+    far_apart = torch.where(torch.arange(n) % 2 == 0, 1e8, -1e8)
+    return {"random": random, "equal": torch.zeros(n), "extreme": random * 1e6, "far": far_apart}
+
+
+def _budgets(n):
+    return sorted({0, 1, n // 4, n // 2, n - 1, n} if n < 1152 else {1, 288, 1151})
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("n", SITES)
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_gates_are_in_bounds_with_finite_gradients(name, n, temperature):
+    estimator = _make(name, n)
+    for kind, importance in _importances(n).items():
+        if n == 1152 and kind in ("random", "far"):
+            continue
+        for k in _budgets(n):
+            x = importance.clone().requires_grad_()
+            gates = estimator(x, k, temperature, gumbel_noise(n, 1, k))
+            assert torch.isfinite(gates).all()
+            if name in EXACT:
+                assert gates.sum().item() == pytest.approx(k, rel=1e-7), (kind, k)
+            assert gates.min() >= 0
+            if name in BOUNDED:
+                assert gates.max() <= 1, (kind, k)
+            if gates.requires_grad:
+                (gates * torch.randn(n)).sum().backward()
+                assert torch.isfinite(x.grad).all(), (kind, k)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in EXACT])
+@pytest.mark.parametrize("n", [8, 48, 288])
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0, 2.0])
+def test_penalties_are_finite_and_not_negative(name, n, progress):
+    for importance in _importances(n).values():
+        for k in (1, n // 2, n - 1):
+            x = importance.clone().requires_grad_()
+            penalty = _make(name, n).penalty(x, k, 0.33, progress)
+            assert torch.isfinite(penalty) and penalty >= 0
+            penalty.backward()
+            assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_budgets_have_no_penalty(name):
+    assert _make(name, 8).penalty(torch.zeros(8), 3, 0.33, 0.5) is None
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_gradient_reaches_importance(name):
+    x = torch.randn(48, requires_grad=True)
+    start, _ = ESTIMATORS[name].temperatures
+    (_make(name, 48)(x, 12, start, gumbel_noise(48, 1, 1)) * torch.randn(48)).sum().backward()
+    assert (x.grad != 0).any()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_budget_without_choice_is_a_constant(name):
+    x = torch.randn(8, requires_grad=True)
+    for k in (0, 8):
+        gates = _make(name, 8)(x, k, 0.5, gumbel_noise(8, 1, 1))
+        assert not gates.requires_grad
+        assert gates.tolist() == [k / 8] * 8
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("k", [-1, 9])
+def test_impossible_budgets_are_refused(name, k):
+    with pytest.raises(ValueError, match="budget"):
+        _make(name, 8)(torch.zeros(8), k, 1.0, gumbel_noise(8, 1, 1))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_same_noise_gives_the_same_gates(name):
+    x, noise = torch.randn(48), gumbel_noise(48, 5, 7)
+    estimator = _make(name, 48)
+    assert torch.equal(estimator(x, 12, 0.5, noise), estimator(x, 12, 0.5, noise))
+
+
+@pytest.mark.parametrize(("n", "k", "temperature"), [(2, 1, 1.0), (9, 4, 0.7), (12, 11, 3.0)])
+def test_sigmoid_gradient_against_finite_differences(n, k, temperature):
+    x = torch.randn(n, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: budgeted_sigmoid(v, k, temperature), x)
+
+
+def test_sigmoid_is_the_solution_of_its_problem():
+    # Stationarity: logits - t * logit(g) is the same number, nu, for every head.
+    x = torch.randn(20, dtype=torch.double)
+    gates = budgeted_sigmoid(x, 6, 0.3)
+    nu = x - 0.3 * torch.logit(gates)
+    torch.testing.assert_close(nu, nu.mean().expand(20))
+
+
+def test_sigmoid_tends_to_the_hard_top_k():
+    x = torch.randn(72, dtype=torch.double)
+    for k in (1, 18, 71):
+        hard = top_k_mask(x, k).double()
+        torch.testing.assert_close(budgeted_sigmoid(x, k, 1e-8), hard, rtol=0, atol=1e-9)
+
+
+def test_straight_through_is_hard_forward_and_identity_backward():
+    x = torch.tensor([0.3, 0.3, 0.3, -1.0, 2.0], requires_grad=True)
+    gates = straight_through_top_k(x, 3)
+    assert gates.tolist() == [1, 1, 0, 0, 1]
+    (gates * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])).sum().backward()
+    assert x.grad.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_random_sets_are_uniform_over_seeds():
+    estimator = _make("random", 8)
+    counts = torch.zeros(8)
+    draws = 2000
+    for seed in range(draws):
+        counts += top_k_mask(estimator.initial_importance(gumbel_noise(8, seed, -1)), 3)
+    # Pearson's statistic over 8 counts that sum to 3 of 8 (a hypergeometric's covariance).
+    expected = draws * 3 / 8
+    statistic = ((counts - expected) ** 2).sum() / (expected * (1 - 3 / 8)) * 7 / 8
+    assert statistic < 24.3  # chi-square of 7 degrees of freedom, p = 0.001
