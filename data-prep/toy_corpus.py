@@ -28,7 +28,7 @@ writes train, valid and test .de and .en into data/toy-raw. prepare-toy.sh does 
 makes a fairseq data folder of it in one go.
 """
 MOST_PAIRS = 200_000  # The grammar has more, but this many come within a minute.
-KINDS = ["plain"] * 13 + ["time"] * 8 + ["question"] * 7 + ["report"] * 7 + ["joined"] * 15
+KINDS = ["plain"] * 15 + ["time"] * 8 + ["question"] * 7 + ["report"] * 7 + ["joined"] * 13
 TENSES = ["present"] * 11 + ["past"] * 6 + ["future"] * 3
 VERBS = [verb for verb in LEXICON["verb"] if "/" not in verb.place]
 REPORTING = [verb for verb in LEXICON["verb"] if "/" in verb.place]
