@@ -53,14 +53,14 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "dsp-export=dsp_fairseq.export.export:main",
-            "dsp-score=dsp_fairseq.evaluation.bleu:main",
-            "dsp-heads=dsp_fairseq.analysis.head_map:main",
-            "dsp-run=dsp_fairseq.experiments.execute:main",
-            "dsp-sweep=dsp_fairseq.experiments.sweep:main",
-            "dsp-average=dsp_fairseq.analysis.average:main",
-            "dsp-report=dsp_fairseq.report.document:main",
-            "dsp-score-heads=dsp_fairseq.analysis.ranking:main",
+            "dsp-export=dsp_fairseq.cli.export:main",
+            "dsp-score=dsp_fairseq.cli.score:main",
+            "dsp-heads=dsp_fairseq.cli.heads:main",
+            "dsp-run=dsp_fairseq.cli.run:main",
+            "dsp-sweep=dsp_fairseq.cli.sweep:main",
+            "dsp-average=dsp_fairseq.cli.average:main",
+            "dsp-report=dsp_fairseq.cli.report:main",
+            "dsp-score-heads=dsp_fairseq.cli.rank_heads:main",
         ]
     },
 )

@@ -222,7 +222,7 @@ def kill_exports(checkpoint: Path, work: Path, kills: int, rng: random.Random) -
     done = 0
     for number in tqdm(range(kills), "kills of export"):
         output = work / f"pruned{number}.pt"
-        command = [sys.executable, "-m", "dsp_fairseq.export.export", str(checkpoint)]
+        command = [sys.executable, "-m", "dsp_fairseq.cli.export", str(checkpoint)]
         command += ["--output", str(output)]
         done += kill_writing(command, output, rng.uniform(0, 0.01))
         if not output.exists():

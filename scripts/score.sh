@@ -3,4 +3,4 @@
 set -euo pipefail
 python=$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python
 [[ -x $python ]] || python=python3
-exec "$python" -m dsp_fairseq.evaluation.bleu "$@"
+exec "$python" -m dsp_fairseq.cli.score "$@"

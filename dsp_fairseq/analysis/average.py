@@ -1,4 +1,4 @@
-"""``dsp-average``: the mean of checkpoints that keep the same heads."""
+"""The mean of checkpoints that keep the same heads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from ..checkpoints.checkpoint import (
     without_optimizer,
 )
 from ..checkpoints.validation import UNINITIALISED
-from ..cli.parser import CommandParser
 from ..errors import UsageError
 from ..pruning.resume import updates_of
 from .head_map import HeadMap, head_map_of
@@ -286,63 +285,3 @@ def _numbered(paths: Iterable[Path]) -> Iterable[tuple[int, float, Path]]:
             yield int(match[1]), float("inf"), path
         elif match := re.fullmatch(r"checkpoint_(\d+)_(\d+)\.pt", path.name):
             yield int(match[1]), int(match[2]), path
-
-
-# ---- the command
-
-
-def render(average: Average, output: Path) -> str:
-    """The line that the command prints."""
-    number, updates = len(average.num_updates), sorted(average.num_updates)
-    span = f"update {updates[0]}" if number == 1 else f"updates {updates[0]} to {updates[-1]}"
-    heads = average.heads
-    kept = f", {heads.budget} of {heads.layout.num_heads} heads" if heads else ""
-    plural = "" if number == 1 else "s"
-    return f"{output}: mean of {number} checkpoint{plural} ({span}), {average.standing}{kept}"
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``dsp-average``."""
-    parser = CommandParser(
-        prog="dsp-average",
-        description="""\
-Averages the weights of several checkpoints of one run, which often translates a little better
-than the last of them. All must keep the same heads: a head that some of them closed has weights
-that were no longer trained. fairseq's own transformers are averaged too.""",
-        epilog="""examples:
-  dsp-average --last 5 runs/mine --output runs/mine/average.pt
-  dsp-average checkpoint8.pt checkpoint9.pt checkpoint10.pt --output average.pt
-  fairseq-generate data/mine --user-dir "$(python -m dsp_fairseq)" --path runs/mine/average.pt \\
-      --beam 5 --remove-bpe --required-batch-size-multiple 1
-
-The result generates, exports and is trained further (--finetune-from-model) as any checkpoint;
-it does not resume a training, since it holds no optimizer state.""",
-    )
-    parser.add_argument(
-        "checkpoints",
-        type=Path,
-        nargs="+",
-        metavar="CHECKPOINT",
-        help="checkpoints from after the freeze; with --last the folder of a run",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="new file")
-    parser.add_argument(
-        "--last",
-        type=int,
-        metavar="N",
-        help="average the newest N checkpoints of the folder, by epoch and update in their names",
-    )
-    args = parser.parse_args(argv)
-    paths = args.checkpoints
-    if args.last is not None:
-        if len(paths) != 1:
-            raise UsageError(f"--last takes one folder of a run, not {len(paths)} paths")
-        paths = newest_checkpoints(paths[0], args.last)
-        print("averaging " + ", ".join(path.name for path in paths))
-    elif paths[0].is_dir():
-        raise UsageError(f"{paths[0]} is a folder: add --last N for its newest N checkpoints")
-    print(render(average_checkpoints(paths, args.output), args.output))
-
-
-if __name__ == "__main__":
-    main()

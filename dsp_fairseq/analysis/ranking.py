@@ -1,4 +1,4 @@
-"""``dsp-score-heads``: ranks the heads of a trained dense model, and closes the lowest.
+"""Ranks the heads of a trained dense model, and closes the lowest.
 
 Michel, Levy and Neubig, *Are Sixteen Heads Really Better than One?*, NeurIPS 2019, and two controls
 that look at no data. Nothing is trained: what is written can be used or fine-tuned like any frozen
@@ -7,12 +7,10 @@ checkpoint.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import math
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -28,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from ..about import USER_DIR
 from ..checkpoints.checkpoint import (
     SCORED_BY,
     architecture,
@@ -39,7 +36,6 @@ from ..checkpoints.checkpoint import (
     save_checkpoint,
     without_optimizer,
 )
-from ..cli.parser import CommandParser
 from ..data.batches import load_split, split_batches
 from ..errors import UsageError
 from ..estimators import top_k_mask
@@ -47,7 +43,7 @@ from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
 from ..pruning.flags import TRAINING_FLAGS, PruningConfig
 from ..pruning.gates import HeadGates
-from .head_map import HeadMap, head_map_of, render_counts
+from .head_map import HeadMap, head_map_of
 
 METHODS = ("michel", "weight-norm", "random")
 TIE_BREAK = 1e-9
@@ -374,136 +370,3 @@ def score_checkpoint(
         head_map = head_map_of(state, output)
         save_checkpoint(state, temporary, output)
     return head_map
-
-
-# ---- the command
-
-
-@contextmanager
-def _warnings_only() -> Iterator[None]:
-    """Without what fairseq and the model tell at every load, which is of another use of them."""
-    loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number
-
-
-_positive.__name__ = "number"
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``dsp-score-heads``."""
-    parser = CommandParser(
-        prog="dsp-score-heads",
-        description="""\
-Ranks the heads of a trained dense model without training, and writes a checkpoint that keeps
-exactly the best K: a rival and two controls for heads that are learned. Methods:
-  michel       |d loss / d gate| summed over batches of the data (Michel et al. 2019), the scores
-               of a site divided by their l2 norm. The lowest heads are closed a few at a time and
-               the others scored again without them; --one-shot scores once.
-  weight-norm  l2 norm of a head's weights in q, k, v and the output projection, divided likewise
-  random       any order, by --seed""",
-        epilog="""examples:
-  dsp-score-heads dense.pt --data data/mine --method michel --num-of-heads 18 --output michel.pt
-  dsp-score-heads dense.pt --data data/mine --method random --seed 3 --num-of-heads 18 \\
-      --output random3.pt
-
-The output works in every command with --user-dir, like a checkpoint that was trained until its
-heads were frozen. To train its weights further with these heads, give it to fairseq-train as
---finetune-from-model.""",
-    )
-    parser.add_argument(
-        "checkpoint", type=Path, help="a dense one: of a stock transformer, or dsp_transformer"
-    )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="binarised data, with the dictionaries"
-    )
-    parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument(
-        "--num-of-heads", type=int, required=True, metavar="K", help="heads to keep: 0..N"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="new file")
-    parser.add_argument("--keep-at-least", default="", metavar="KIND=COUNT,...",
-                        help="floor on the heads kept per kind, as in fairseq-train")  # fmt: skip
-    parser.add_argument(
-        "--seed", type=int, default=1, help="of random, and of the order of batches (default: 1)"
-    )
-    parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
-    michel = parser.add_argument_group("michel only")
-    steps = michel.add_mutually_exclusive_group()
-    steps.add_argument("--one-shot", action="store_true", help="score once")
-    steps.add_argument(
-        "--heads-per-step",
-        type=_positive,
-        metavar="M",
-        help="heads to close before scoring again (default: a tenth of N)",
-    )
-    michel.add_argument("--split", default="train", help="which data (default: train)")
-    michel.add_argument(
-        "--max-batches", type=_positive, metavar="B", help="score on so many (default: all)"
-    )
-    michel.add_argument(
-        "--max-tokens", type=_positive, default=4096, help="size of a batch (default: 4096)"
-    )
-    args = parser.parse_args(argv)
-    if args.method != "michel" and (args.one_shot or args.heads_per_step):
-        raise UsageError(
-            f"--method {args.method} scores once: leave out --one-shot and --heads-per-step"
-        )
-    unused = [a for a in michel._group_actions if getattr(args, a.dest) != a.default]
-    if args.method != "michel" and unused:
-        flag = unused[0].option_strings[0]
-        raise UsageError(f"{flag} belongs to --method michel, not to {args.method}")
-    with _warnings_only():
-        head_map = score_checkpoint(
-            args.checkpoint,
-            args.output,
-            args.data,
-            args.method,
-            args.num_of_heads,
-            one_shot=args.one_shot,
-            heads_per_step=args.heads_per_step,
-            split=args.split,
-            max_batches=args.max_batches,
-            max_tokens=args.max_tokens,
-            keep_at_least=args.keep_at_least,
-            seed=args.seed,
-            cpu=args.cpu,
-        )
-    print(render(head_map, args))
-
-
-def render(head_map: HeadMap, args: Namespace) -> str:
-    """What the command prints: the heads kept, the method, and what to do next."""
-    how = args.method
-    if how == "michel":
-        how += ", scored once" if args.one_shot else ", scored again after each step"
-    elif how == "random":
-        how += f", seed {args.seed}"
-    return "\n".join(
-        [
-            render_counts(head_map),
-            f"kept         {head_map.budget} of {head_map.layout.num_heads} heads, frozen",
-            f"method       {how}",
-            f"next         fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}",
-            f"             fairseq-train ... --num-of-heads {head_map.budget} "
-            f"--finetune-from-model {args.output}",
-            f"             dsp-heads {args.output}; dsp-export {args.output} --output pruned.pt",
-        ]
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,16 @@
-"""``dsp-score``: BLEU and chrF of what fairseq-generate printed."""
+"""BLEU and chrF of what fairseq-generate printed."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
 from sacremoses import MosesDetokenizer
 
-from ..cli.parser import CommandParser
 from ..errors import UsageError
 
 SAME_REFERENCES = 50.0
@@ -185,29 +183,3 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         "chrf": chrf(translations, plain_references, lowercase),
         "tokenised_bleu": tokenised_bleu(hypotheses, references),
     }
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``dsp-score``."""
-    parser = CommandParser(
-        prog="dsp-score",
-        formatter_class=argparse.HelpFormatter,
-        description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
-        "signs them, and BLEU over tokens beside them.",
-        epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
-    )
-    parser.add_argument("generated", type=Path, help="output of fairseq-generate")
-    parser.add_argument("--data", type=Path, required=True, help="folder that data-prep/ made")
-    parser.add_argument("--split", default="test", choices=("test", "valid"))
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    args = parser.parse_args(argv)
-    scores = score_file(args.generated, args.data, args.split)
-    if args.json:
-        print(json.dumps({name: asdict(score) for name, score in scores.items()}))
-        return
-    for name, score in scores.items():
-        print(f"{name.replace('_', ' '):<15} {score.score:6.2f}   {score.signature}")
-
-
-if __name__ == "__main__":
-    main()

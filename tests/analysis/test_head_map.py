@@ -17,7 +17,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dsp_fairseq.analysis.head_map import main, read_head_map, render_plot, to_json
+from dsp_fairseq.analysis.head_map import read_head_map, render_plot, to_json
+from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.export.export import slice_weights
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
@@ -495,7 +496,7 @@ def test_help(capsys):
 
 
 def test_as_a_module(gated, save, tmp_path):
-    command = [sys.executable, "-m", "dsp_fairseq.analysis.head_map"]
+    command = [sys.executable, "-m", "dsp_fairseq.cli.heads"]
     path, plot = save(gated(6, frozen=True)), tmp_path / "heads.png"
     done = subprocess.run([*command, path, "--plot", plot], capture_output=True, text=True)
     assert done.returncode == 0 and "6 of 24 heads kept" in done.stdout

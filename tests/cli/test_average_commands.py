@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from dsp_fairseq.analysis import average
+from dsp_fairseq.cli import average as average_command
+from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.errors import UsageError
-from dsp_fairseq.export import export
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def run_folder(train, folder):
 def averaged(run_folder, folder):
     path = folder / "average.pt"
     if not path.exists():
-        average.main(["--last", "3", str(run_folder), "--output", str(path)])
+        average_command.main(["--last", "3", str(run_folder), "--output", str(path)])
     return path
 
 
 def test_the_newest_of_a_run_are_averaged(run_folder, folder, capsys):
-    average.main([str(run_folder), "--last", "2", "--output", str(folder / "two.pt")])
+    average_command.main([str(run_folder), "--last", "2", "--output", str(folder / "two.pt")])
     out = capsys.readouterr().out
     assert re.search(r"averaging checkpoint_\d_9\.pt, checkpoint_\d_10\.pt\n", out)
     assert "mean of 2 checkpoints (updates 9 to 10), frozen, 6 of 24 heads" in out
@@ -46,7 +46,7 @@ def test_an_average_generates_and_so_does_its_export(averaged, generate, folder)
     hypotheses = generate(averaged).hypotheses
     assert len(hypotheses) == 30
     pruned = folder / "pruned.pt"
-    export.main([str(averaged), "--output", str(pruned)])
+    export_command.main([str(averaged), "--output", str(pruned)])
     assert generate(pruned).hypotheses == hypotheses
 
 
@@ -57,21 +57,21 @@ def test_training_continues_from_an_average(averaged, train, folder):
 
 def test_checkpoints_from_before_the_freeze_are_refused(run_folder, folder):
     with pytest.raises(UsageError, match=r"\.pt is not frozen: which 6 of 24 heads"):
-        average.main(["--last", "9", str(run_folder), "--output", str(folder / "nine.pt")])
+        average_command.main(["--last", "9", str(run_folder), "--output", str(folder / "nine.pt")])
     assert not (folder / "nine.pt").exists()
 
 
 def test_a_run_of_fairseqs_own_transformer(train, generate, folder):
     run = folder / "stock"
     assert train(run, "--save-interval-updates", "5", gated=False).status == 0
-    average.main(["--last", "2", str(run), "--output", str(folder / "stock.pt")])
+    average_command.main(["--last", "2", str(run), "--output", str(folder / "stock.pt")])
     assert len(generate(folder / "stock.pt").hypotheses) == 30
 
 
 def test_what_a_person_sees(folder):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "dsp_fairseq.analysis.average", *arguments],
+            [sys.executable, "-m", "dsp_fairseq.cli.average", *arguments],
             capture_output=True,
             text=True,
         )

@@ -24,14 +24,14 @@ from dsp_fairseq.export.export import dense_state
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "dsp-run": "experiments.execute",
-    "dsp-sweep": "experiments.sweep",
-    "dsp-report": "report.document",
-    "dsp-average": "analysis.average",
-    "dsp-export": "export.export",
-    "dsp-heads": "analysis.head_map",
-    "dsp-score": "evaluation.bleu",
-    "dsp-score-heads": "analysis.ranking",
+    "dsp-run": "cli.run",
+    "dsp-sweep": "cli.sweep",
+    "dsp-report": "cli.report",
+    "dsp-average": "cli.average",
+    "dsp-export": "cli.export",
+    "dsp-heads": "cli.heads",
+    "dsp-score": "cli.score",
+    "dsp-score-heads": "cli.rank_heads",
 }
 
 

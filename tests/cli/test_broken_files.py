@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.analysis import head_map as headmap
-from dsp_fairseq.analysis import ranking as score_heads
-from dsp_fairseq.export import export
+from dsp_fairseq.cli import export as export_command
+from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,11 @@ def test_pickled_code_runs_in_no_command(
         "restore": lambda: train(tmp_path / "new", "--restore-file", path),
         "finetune": lambda: train(tmp_path / "new", "--finetune-from-model", path),
         "kept-heads": lambda: train(tmp_path / "new", "--kept-heads", path),
-        "dsp-heads": lambda: headmap.main([str(path)]),
-        "dsp-export": lambda: export.main([str(path), "--output", str(output)]),
-        "dsp-score-heads": lambda: score_heads.main([str(path), *data, "--method", "random"]),
+        "dsp-heads": lambda: heads_command.main([str(path)]),
+        "dsp-export": lambda: export_command.main([str(path), "--output", str(output)]),
+        "dsp-score-heads": lambda: rank_heads_command.main(
+            [str(path), *data, "--method", "random"]
+        ),
     }
     try:
         outcome = calls[command]()

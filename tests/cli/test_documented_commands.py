@@ -20,10 +20,10 @@ from dsp_fairseq.analysis.head_map import read_head_map
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "dsp-score": "evaluation.bleu",
-    "dsp-heads": "analysis.head_map",
-    "dsp-export": "export.export",
-    "dsp-score-heads": "analysis.ranking",
+    "dsp-score": "cli.score",
+    "dsp-heads": "cli.heads",
+    "dsp-export": "cli.export",
+    "dsp-score-heads": "cli.rank_heads",
 }
 SMALL = (
     "--cpu --distributed-world-size 1 --num-workers 0 --max-tokens 1200 --warmup-updates 4 "

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.analysis import head_map as headmap
-from dsp_fairseq.evaluation import bleu as score
-from dsp_fairseq.export import export
+from dsp_fairseq.cli import export as export_command
+from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import score as score_command
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ def trained(train, folder):
 def pruned(trained, folder):
     path = folder / "pruned.pt"
     if not path.exists():
-        export.main([str(trained), "--format", "pruned", "--output", str(path)])
+        export_command.main([str(trained), "--format", "pruned", "--output", str(path)])
     return path
 
 
 def test_export_prints_a_table_and_checks_itself(trained, folder, corpus, capsys):
     arguments = [str(trained), "--output", str(folder / "checked.pt"), "--check", str(corpus)]
-    export.main(arguments)
+    export_command.main(arguments)
     out = capsys.readouterr().out
     assert re.search(r"encoder\.self +\d \d +of 8", out)
     assert re.search(r"parameters +[\d,]+ -> +[\d,]+ +x 0\.\d{3}", out)
@@ -91,7 +91,7 @@ def test_pruned_loads_through_the_hub_interface(pruned, corpus):
 @pytest.mark.slow
 def test_the_dense_shape_generates_without_user_dir(trained, generate, corpus, folder):
     stock = folder / "stock.pt"
-    export.main([str(trained), "--format", "fairseq", "--output", str(stock)])
+    export_command.main([str(trained), "--format", "fairseq", "--output", str(stock)])
     # In a process of its own, where this package is not imported and allows no types.
     done = subprocess.run(
         [
@@ -114,7 +114,7 @@ def test_the_dense_shape_generates_without_user_dir(trained, generate, corpus, f
 def test_ctranslate2(trained, corpus, folder, capsys, quantization):
     pytest.importorskip("ctranslate2")
     output = folder / f"ct2-{quantization}"
-    export.main(
+    export_command.main(
         [
             *(str(trained), "--format", "ctranslate2", "--output", str(output)),
             *("--data", str(corpus), "--quantization", quantization, "--check", str(corpus)),
@@ -129,7 +129,7 @@ def test_the_stock_converter_takes_the_dense_shape(trained, corpus, folder):
     from ctranslate2.converters import FairseqConverter
 
     stock = folder / "for-converter.pt"
-    export.main([str(trained), "--format", "fairseq", "--output", str(stock)])
+    export_command.main([str(trained), "--format", "fairseq", "--output", str(stock)])
     FairseqConverter(str(stock), str(corpus), source_lang="de", target_lang="en").convert(
         str(folder / "converted")
     )
@@ -148,16 +148,16 @@ def test_ctranslate2_refuses_what_it_cannot_hold(train, folder, corpus, flag, va
     path = folder / flag / "checkpoint_last.pt"
     assert train(path.parent, flag, value, "--max-update", "2").status == 0
     with pytest.raises(SystemExit, match=message):
-        export.main([str(path), "--format", "ctranslate2", "--output", str(folder / "no")])
+        export_command.main([str(path), "--format", "ctranslate2", "--output", str(folder / "no")])
     assert not (folder / "no").exists()
 
 
 def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
-    headmap.main([str(trained), "--json", "-"])
+    heads_command.main([str(trained), "--json", "-"])
     assert json.loads(capsys.readouterr().out)["budget"] == 6
     output = folder / "test.out"
     output.write_text(generate(trained).out)
-    score.main([str(output), "--data", str(corpus)])
+    score_command.main([str(output), "--data", str(corpus)])
     out = capsys.readouterr().out
     assert re.search(r"^sacrebleu +\d+\.\d\d +BLEU\|nrefs:1\|case:mixed.*tok:13a", out)
     assert re.search(r"^tokenised bleu +\d+\.\d\d +BLEU\|.*tok:none", out, re.MULTILINE)

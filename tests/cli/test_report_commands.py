@@ -15,8 +15,8 @@ import torch
 from sacrebleu.metrics import BLEU, CHRF
 
 from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.cli import report as report_command
 from dsp_fairseq.evaluation.bleu import read_generated
-from dsp_fairseq.report import document as report
 
 
 def _score(hypotheses, references) -> dict:
@@ -71,7 +71,7 @@ def sweep(train, generate, tmp_path) -> Path:
 
 
 def test_a_report_of_real_runs(sweep, tmp_path, capsys):
-    report.main([str(sweep), "--output", str(tmp_path / "report")])
+    report_command.main([str(sweep), "--output", str(tmp_path / "report")])
     assert "report.html, report.md and 3 figures" in capsys.readouterr().out
     text = (tmp_path / "report/report.md").read_text()
     assert "| gumbel | 6 of 24 | 1 |" in text
@@ -83,7 +83,7 @@ def test_a_report_of_real_runs(sweep, tmp_path, capsys):
 def test_what_a_person_sees(tmp_path):
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "dsp_fairseq.report.document", *arguments],
+            [sys.executable, "-m", "dsp_fairseq.cli.report", *arguments],
             capture_output=True,
             text=True,
         )

@@ -13,9 +13,9 @@ from made_up_sweep import make_sweep
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "dsp-report": "report.document",
-    "dsp-average": "analysis.average",
-    "dsp-export": "export.export",
+    "dsp-report": "cli.report",
+    "dsp-average": "cli.average",
+    "dsp-export": "cli.export",
 }
 
 

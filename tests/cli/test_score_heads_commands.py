@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.analysis import head_map as headmap
-from dsp_fairseq.analysis import ranking as score_heads
-from dsp_fairseq.export import export
+from dsp_fairseq.cli import export as export_command
+from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def score(corpus, folder):
     """Runs dsp-score-heads; six heads of 24, unless told otherwise."""
 
     def run_score(checkpoint, output, *flags, method="michel", k="6"):
-        score_heads.main(
+        rank_heads_command.main(
             [
                 *(str(checkpoint), "--data", str(corpus), "--method", method, "--cpu"),
                 *("--num-of-heads", k, "--output", str(folder / output), *map(str, flags)),
@@ -60,7 +60,7 @@ def test_from_a_stock_checkpoint_through_every_command(
 
     hypotheses = generate(path).hypotheses
     assert len(hypotheses) == 30
-    headmap.main([str(path)])
+    heads_command.main([str(path)])
     assert "6 of 24 heads kept, in [brackets]; frozen" in capsys.readouterr().out
     validated = run(
         *("validate", corpus, "--user-dir", USER_DIR, "--path", path, "--cpu"),
@@ -71,7 +71,7 @@ def test_from_a_stock_checkpoint_through_every_command(
 
     for form in ("pruned", "fairseq"):
         exported = folder / f"{form}.pt"
-        export.main([str(path), "--format", form, "--output", str(exported)])
+        export_command.main([str(path), "--format", form, "--output", str(exported)])
         assert "K:6|N:24|method:michel|frozen:yes|seed:1" in capsys.readouterr().out
         assert generate(exported).hypotheses == hypotheses
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dsp_fairseq.cli import run as run_command
+from dsp_fairseq.cli import sweep as sweep_command
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.experiments import execute as run_module
-from dsp_fairseq.experiments import sweep
 
 ROOT = Path(__file__).parents[2]
 SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
@@ -82,7 +83,7 @@ def _grid(folder: Path, recipe: Path, **content) -> Path:
 
 def _start(grid: Path, *flags: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dsp_fairseq.experiments.sweep", str(grid), *flags]
+    command = [sys.executable, "-m", "dsp_fairseq.cli.sweep", str(grid), *flags]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -124,7 +125,7 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
 ):
     folder = tmp_path / "first"
     flags = ["--num-of-heads", "6", "--seed", "3", "--set", "gate-estimator=ste"]
-    run_module.main([str(recipe), *flags, "--save-dir", str(folder)])
+    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
     assert "6 of 24 heads" in capsys.readouterr().out
     result = json.loads((folder / "result.json").read_text())
     assert (result["budget"], result["num_heads"], result["seed"]) == (6, 24, 3)
@@ -143,7 +144,7 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
 
     # From the record alone, elsewhere: the same model.
     again = tmp_path / "again"
-    run_module.main([str(folder / "run.yaml"), "--save-dir", str(again)])
+    run_command.main([str(folder / "run.yaml"), "--save-dir", str(again)])
     repeated = json.loads((again / "result.json").read_text())
     for name in ("scores", "kept", "valid_loss", "parameters"):
         assert repeated[name] == result[name], name
@@ -151,16 +152,16 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     # What is done is not done again, and nothing is overwritten.
     monkeypatch.setattr(run_module, "run_logged", lambda *_: pytest.fail("it ran again"))
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    run_module.main([str(recipe), *flags, "--save-dir", str(folder)])
-    run_module.main([str(folder / "run.yaml")])
+    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
+    run_command.main([str(folder / "run.yaml")])
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     with pytest.raises(UsageError, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
-        run_module.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
+        run_command.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
 
     moved = record | {"data_sha256": "0" * 64}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
     with pytest.raises(UsageError, match="is not what this run was made from"):
-        run_module.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
+        run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
 
 
@@ -208,7 +209,7 @@ def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeyp
         submitit={"cluster": "local", "timeout_min": 5},
     )
     with pytest.raises(SystemExit) as end:
-        sweep.main([str(grid), "--launcher", "submitit", "--jobs", "2"])
+        sweep_command.main([str(grid), "--launcher", "submitit", "--jobs", "2"])
     assert end.value.code == 1
     printed = capsys.readouterr()
     assert "bad-k6-s1 failed: fairseq-train failed" in printed.err
@@ -218,7 +219,7 @@ def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(recipe, tmp_path):
-    run_module.main(
+    run_command.main(
         [
             *(str(recipe), "--num-of-heads", "6", "--save-dir", str(tmp_path / "two")),
             *("--processes", "2", "--set", "ddp-backend=legacy_ddp"),
@@ -233,7 +234,7 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
     """Dense, then pipelined for all budgets at once, and heads that are scored and fine-tuned."""
     tool = tmp_path / "bin/dsp-score-heads"
     tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.analysis.ranking "$@"\n')
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.cli.rank_heads "$@"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -249,7 +250,7 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
         dense={**dense, "train": {"num-of-heads": 24}},
     )
     with pytest.raises(SystemExit) as end:
-        sweep.main([str(grid)])
+        sweep_command.main([str(grid)])
     assert end.value.code == 0, capsys.readouterr()
     lines = {line["id"]: line for line in _table(tmp_path)}
     assert list(lines) == ["dense", "many-k6-s1", "many-k12-s1", "michel-k6-s1", "michel-k12-s1"]

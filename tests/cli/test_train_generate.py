@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.export import export
+from dsp_fairseq.cli import export as export_command
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_no_head_and_all_heads(train, generate, folder, corpus, k):
     for form in ("pruned", "fairseq", "ctranslate2"):
         exported = folder / f"k{k}-{form}.pt"
         arguments = ["--format", form, "--output", str(exported), "--data", str(corpus)]
-        export.main([str(folder / f"k{k}/checkpoint_last.pt"), *arguments])
+        export_command.main([str(folder / f"k{k}/checkpoint_last.pt"), *arguments])
         if form != "ctranslate2":
             assert generate(exported).hypotheses == trained.hypotheses
 
@@ -218,10 +218,10 @@ def test_hydra(corpus, folder, generate):
     trained = generate(folder / "hydra/checkpoint_last.pt")
     assert len(trained.hypotheses) == 30
     pruned = folder / "hydra-pruned.pt"
-    export.main([str(folder / "hydra/checkpoint_last.pt"), "--output", str(pruned)])
+    export_command.main([str(folder / "hydra/checkpoint_last.pt"), "--output", str(pruned)])
     assert generate(pruned).hypotheses == trained.hypotheses
     stock = folder / "hydra-stock.pt"
-    export.main(
+    export_command.main(
         [str(folder / "hydra/checkpoint_last.pt"), "--format", "fairseq", "--output", str(stock)]
     )
     assert generate(stock).hypotheses == trained.hypotheses

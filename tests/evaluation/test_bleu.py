@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from dsp_fairseq.cli import score as score_command
 from dsp_fairseq.errors import UsageError
-from dsp_fairseq.evaluation import bleu as score
 from dsp_fairseq.evaluation.bleu import join_subwords, read_generated, score_file
 
 
@@ -96,5 +96,5 @@ def test_foreign_folders_and_missing_files_are_refused(files, tmp_path):
 
 def test_json(files, capsys):
     generated, data = files()
-    score.main([str(generated), "--data", str(data), "--json"])
+    score_command.main([str(generated), "--data", str(data), "--json"])
     assert json.loads(capsys.readouterr().out)["sacrebleu"]["score"] == 100.0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dsp_fairseq.cli import run as run_command
+from dsp_fairseq.cli import sweep as sweep_command
 from dsp_fairseq.errors import UsageError
-from dsp_fairseq.experiments import execute as run_module
 from dsp_fairseq.experiments import sweep
 from dsp_fairseq.experiments.recipe import (
     arguments_of,
@@ -149,7 +150,7 @@ def test_every_recipe_parses(path, capsys, monkeypatch):
     """The dry run of every corpus: fairseq's own parser takes the flags, and no data is needed."""
     budget = [] if "dense" in path.stem else ["--num-of-heads", "12"]
     monkeypatch.chdir(ROOT)
-    run_module.main([str(path), *budget, "--dry-run"])
+    run_command.main([str(path), *budget, "--dry-run"])
     commands = capsys.readouterr().out.splitlines()
     made = load_recipe(path)
     (training,) = (command for command in commands if f"fairseq-train {made.data} " in command)
@@ -173,7 +174,7 @@ def test_commands_of_the_documentation_parse(capsys, monkeypatch):
     for name, path, *flags in commands:
         if path.startswith("runs/"):
             continue  # the record of a run, which another test repeats
-        main = {"dsp-run": run_module.main, "dsp-sweep": sweep.main}[name]
+        main = {"dsp-run": run_command.main, "dsp-sweep": sweep_command.main}[name]
         main([path, *flags, "--dry-run"])
         assert "fairseq-train data/" in capsys.readouterr().out
 

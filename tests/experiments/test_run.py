@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
+from dsp_fairseq.cli.run import with_arguments
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.experiments import run as run_folder
 from dsp_fairseq.experiments.checks import check_data, check_folder, check_start, prepare_data
-from dsp_fairseq.experiments.execute import with_arguments
 from dsp_fairseq.experiments.result import generation_speed, valid_loss
 from dsp_fairseq.experiments.run import RUN_FILE, Run, read_run, updates_done
 from dsp_fairseq.pruning.resume import mend_checkpoints

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dsp_fairseq.cli import sweep as sweep_command
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.experiments import launchers, sweep
 from dsp_fairseq.experiments.execute import environment_of
@@ -208,14 +209,14 @@ def test_a_failed_run_does_not_stop_the_others(grid, tmp_path, monkeypatch, caps
     jobs = jobs_of(made)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert sweep.run_grid(made, jobs, _Launcher(["gumbel-k12-s1"])) == 1
+        assert sweep_command.run_grid(made, jobs, _Launcher(["gumbel-k12-s1"])) == 1
         printed = capsys.readouterr()
         assert "gumbel-k12-s1 failed: it broke" in printed.err
         assert "7 of 8 runs" in printed.out
         assert len(read_lines(tmp_path / "runs/runs.jsonl")) == 7
 
         launcher = _Launcher()
-        assert sweep.run_grid(made, jobs, launcher) == 0
+        assert sweep_command.run_grid(made, jobs, launcher) == 0
         assert launcher.started == ["gumbel-k12-s1"], "what is done is not done again"
         assert len(read_lines(tmp_path / "runs/runs.jsonl")) == 8
     finally:
@@ -236,7 +237,7 @@ def test_all_wait_for_the_dense_run(grid, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_parses(path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    sweep.main([str(path), "--dry-run"])
+    sweep_command.main([str(path), "--dry-run"])
     printed = capsys.readouterr().out
     assert printed.count("# ") == len(jobs_of(load_grid(path)))
     assert "fairseq-train data/" in printed

@@ -19,11 +19,12 @@ from matplotlib.colors import to_rgb
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
+from dsp_fairseq.cli.report import main
 from dsp_fairseq.errors import UsageError
 from dsp_fairseq.evaluation.bleu import read_generated
 from dsp_fairseq.experiments.results import data_folder, dense_runs, groups, read_curve, read_sweep
 from dsp_fairseq.report import figures
-from dsp_fairseq.report.document import Contest, gather, main, write_report
+from dsp_fairseq.report.document import Contest, gather, write_report
 from dsp_fairseq.report.page import Heading, Paragraph, Table, to_html, to_markdown
 from dsp_fairseq.report.significance import Paired
 

@@ -1,0 +1,83 @@
+"""``dsp-heads``: which attention heads a checkpoint keeps, as text, JSON or a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..analysis.head_map import PLOT_SUFFIXES, read_head_map, render_plot, render_text, to_json
+from ..checkpoints.checkpoint import write_whole
+from ..errors import UsageError
+from .parser import CommandParser
+
+
+def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None:
+    """Refuses what cannot be written, before any work is done."""
+    if len({path.resolve() for path in paths}) != len(paths):
+        raise UsageError(f"--json and --plot name the same file {paths[0]}")
+    for path in paths:
+        if path.resolve() == checkpoint.resolve():
+            raise UsageError(f"cannot write {path}: it is the checkpoint")
+        if not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a folder")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists: give --force to replace it")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-heads``."""
+    parser = CommandParser(
+        prog="dsp-heads",
+        description="""\
+Shows which attention heads a checkpoint keeps, in a grid for each kind of attention: one row
+a layer and one column a head, both numbered from 0. The numbers are importance, of which the
+K highest are kept; a kept head stands in [brackets].""",
+        epilog="""examples:
+  dsp-heads checkpoints/checkpoint_best.pt
+  dsp-heads checkpoints/checkpoint_best.pt --plot heads.svg
+  dsp-heads checkpoints/checkpoint_best.pt --json - | python -m json.tool
+  dsp-heads checkpoints/checkpoint_1_200.pt --num-of-heads 8
+
+Once the heads are frozen, what is shown is the final choice. Before that it is the top K so far,
+and --num-of-heads shows what another K would keep.""",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of a dsp_transformer")
+    parser.add_argument(
+        "--num-of-heads",
+        metavar="K",
+        help="show the top K instead of the checkpoint's own budget (only before the freeze)",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write it as JSON too; - prints JSON instead of the grid"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw it too, in the format of the suffix .png, .svg or .pdf (needs matplotlib)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    args = parser.parse_args(argv)
+
+    json_file = None if args.json in (None, "-") else Path(args.json)
+    suffix = args.plot.suffix.lower() if args.plot else ""
+    if args.plot and suffix not in PLOT_SUFFIXES:
+        raise UsageError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
+    outputs = [path for path in (json_file, args.plot) if path]
+    _check_outputs(args.checkpoint, outputs, args.force)
+
+    head_map = read_head_map(args.checkpoint, args.num_of_heads)
+    as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
+    picture = render_plot(head_map, suffix) if args.plot else b""
+    if json_file:
+        write_whole(json_file, as_json.encode() + b"\n")
+    if args.plot:
+        write_whole(args.plot, picture)
+    print(as_json if args.json == "-" else render_text(head_map))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""``dsp-run``: one run of a recipe, from training to scores, that can be repeated from its file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import rich.console
+
+from ..errors import UsageError
+from ..experiments.checks import prepare_data
+from ..experiments.execute import execute, interrupt
+from ..experiments.recipe import (
+    check_flags,
+    parse_assignments,
+)
+from ..experiments.result import render
+from ..experiments.run import (
+    LOG_FILE,
+    Run,
+    commands_of,
+    default_folder,
+    is_done,
+    read_run,
+    stage_of,
+)
+from .parser import CommandParser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-run``."""
+    parser = CommandParser(
+        prog="dsp-run",
+        description="Trains, translates and scores what a recipe says, and writes beside the "
+        "checkpoints how it was done (run.yaml) and what came out (result.json). Given again, it "
+        "goes on where it was interrupted; given a run.yaml, it repeats that run.",
+        epilog="""examples:
+  dsp-run scripts/recipes/multi30k-dense.yaml
+  dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12
+  dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12 --set gate-estimator=sigmoid \\
+      --save-dir runs/sigmoid
+  dsp-run runs/sigmoid/run.yaml --save-dir runs/sigmoid-again""",
+    )
+    parser.add_argument("recipe", type=Path, help="a recipe, or the run.yaml of an earlier run")
+    parser.add_argument("--num-of-heads", metavar="K", help="the budget")
+    parser.add_argument("--seed", type=int, metavar="S", help="of weights, noise and data order")
+    parser.add_argument(
+        "--save-dir", type=Path, metavar="DIR", help="default: what the recipe says, or runs/NAME/"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="a flag of fairseq-train instead of the recipe's; FLAG=true is a flag without value, "
+        "FLAG= takes it away; can be repeated",
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="P", help="processes that train together, one a GPU"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
+    )
+    add_prepare_flag(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the commands and check their flags; needs no data",
+    )
+    args = parser.parse_args(argv)
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    run = with_arguments(read_run(args.recipe), args)
+    if args.dry_run:
+        check_flags(run.recipe, run.folder)
+        for command in commands_of(run):
+            print(shlex.join(command))
+        return
+    if args.prepare is not None:
+        prepare_data(run.recipe, args.prepare)
+    signal.signal(signal.SIGTERM, interrupt)
+    if is_done(run):
+        print(f"{run.folder} is finished; its result:")
+    else:
+        print(f"the log is {run.folder / LOG_FILE}", flush=True)
+    try:
+        with _progress_shown(run):
+            results = execute(run)
+    except KeyboardInterrupt:
+        raise UsageError("interrupted: the same command will go on from here") from None
+    except OSError as error:  # such as a full disk
+        raise UsageError(
+            f"{error.filename or run.folder}: {error.strerror or error}; mend that, and the same "
+            "command will go on from here"
+        ) from None
+    print("\n".join(render(result) for result in results))
+
+
+def add_prepare_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag of ``dsp-run`` and ``dsp-sweep`` that has missing data made."""
+    parser.add_argument(
+        "--prepare",
+        nargs="?",
+        const="",
+        metavar="FROM",
+        help="make missing data first, by the recipe's own command; FROM is its --from, where the "
+        "raw text is (Multi30k and IWSLT14; default: it is downloaded)",
+    )
+
+
+@contextmanager
+def _progress_shown(run: Run) -> Iterator[None]:
+    """Says in a terminal how far the run is, once a second."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    ended = threading.Event()
+    with console.status("starting") as status:
+
+        def watch() -> None:
+            while not ended.wait(1.0):
+                status.update(stage_of(run))
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+
+def with_arguments(run: Run, args: argparse.Namespace) -> Run:
+    """The run with what the command line changes."""
+    for name in ("processes", "threads"):
+        if (number := getattr(args, name)) is not None and number < 1:
+            raise UsageError(f"--{name} {number} is not a number from 1 on")
+    flags = parse_assignments(args.set)
+    if args.num_of_heads is not None:
+        flags["num-of-heads"] = args.num_of_heads
+    if args.seed is not None:
+        flags["seed"] = args.seed
+    recipe = run.recipe.with_train(flags)
+    if args.processes is not None:
+        recipe = replace(recipe, processes=args.processes)
+    is_recipe = run.data_sha256 is None
+    folder = args.save_dir or (default_folder(recipe) if is_recipe else run.folder)
+    return replace(run, recipe=recipe, folder=folder, threads=args.threads or run.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""``dsp-score``: BLEU and chrF of what fairseq-generate printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..evaluation.bleu import score_file
+from .parser import CommandParser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-score``."""
+    parser = CommandParser(
+        prog="dsp-score",
+        formatter_class=argparse.HelpFormatter,
+        description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
+        "signs them, and BLEU over tokens beside them.",
+        epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
+    )
+    parser.add_argument("generated", type=Path, help="output of fairseq-generate")
+    parser.add_argument("--data", type=Path, required=True, help="folder that data-prep/ made")
+    parser.add_argument("--split", default="test", choices=("test", "valid"))
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    args = parser.parse_args(argv)
+    scores = score_file(args.generated, args.data, args.split)
+    if args.json:
+        print(json.dumps({name: asdict(score) for name, score in scores.items()}))
+        return
+    for name, score in scores.items():
+        print(f"{name.replace('_', ' '):<15} {score.score:6.2f}   {score.signature}")
+
+
+if __name__ == "__main__":
+    main()
