@@ -76,7 +76,13 @@ class Bench:
             arguments = state["cfg"]["model"]
         else:
             config = self._config(0 if side == "none" else budget)
-            gates = {"head_gates.mask": mask, "head_gates.frozen": torch.tensor(1.0)}
+            budgets = torch.zeros(self.layout.num_heads + 1)
+            budgets[budget] = 1.0
+            gates = {
+                "head_gates.mask": mask,
+                "head_gates.frozen": torch.tensor(1.0),
+                "head_gates.budgets": budgets,
+            }
             weights = {**self.weights, **(gates if side == "frozen" else {})}
         if side != "exported":
             arguments = config.model

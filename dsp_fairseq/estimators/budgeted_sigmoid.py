@@ -1,4 +1,9 @@
-"""Budgeted sigmoid: gates in [0, 1] that sum to K, at a cost that does not grow with K."""
+"""Budgeted sigmoid: gates in [0, 1] that sum to K, at a cost that does not grow with K.
+
+Source: Amos, Koltun and Kolter (2019), *The Limited Multi-Label Projection Layer*, arXiv
+1906.08707; a temperature is added here. Its sparse sibling is ``budget_bisect`` of
+the entmax package.
+"""
 
 from __future__ import annotations
 

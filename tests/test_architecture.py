@@ -1,0 +1,87 @@
+"""The rooms of the package: imports run one way, and the mathematics knows torch only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dsp_fairseq"
+
+ROOMS = (
+    "about",
+    "errors",
+    "estimators",
+    "modules",
+    "heads",
+    "data",
+    "checkpoints",
+    "pruning",
+    "models",
+    "analysis",
+    "evaluation",
+    "export",
+    "experiments",
+    "report",
+    "cli",
+    "__init__",
+    "__main__",
+)
+"""From the ground up: a room may import from those before it, and from itself."""
+
+
+def _modules() -> dict[str, Path]:
+    files = PACKAGE.rglob("*.py")
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
+
+
+def _imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of this package that a module names, inside functions too."""
+    folder = name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.ImportFrom) and node.level):
+            continue
+        base = folder[: len(folder) - node.level + 1] + (node.module or "").split(".")
+        base = [part for part in base if part]
+        for alias in node.names:
+            candidates = [base, [*base, alias.name], [*base, "__init__"]]
+            named = [".".join(parts) for parts in candidates if ".".join(parts) in known]
+            yield from (other for other in named if other != name)
+
+
+def _graph() -> dict[str, set[str]]:
+    known = _modules()
+    return {name: set(_imports(name, path, known)) for name, path in known.items()}
+
+
+@pytest.mark.parametrize("name", sorted(_modules()))
+def test_no_import_goes_up(name):
+    own = ROOMS.index(name.split(".")[0])
+    above = {other for other in _graph()[name] if ROOMS.index(other.split(".")[0]) > own}
+    assert not above
+
+
+def test_no_imports_go_in_a_circle():
+    graph, done = _graph(), set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "estimators").glob("*.py")))
+def test_the_mathematics_imports_torch_only(path):
+    allowed = {"__future__", "collections", "math", "torch", "typing"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 1 or (node.module or "").split(".")[0] in allowed
