@@ -69,7 +69,7 @@ run() { # what it is, then the command
 }
 
 # The folder is part of the key: scripts in a virtual environment name their interpreter in full.
-key=$(pwd; cat setup.py scripts/setup.sh)
+key=$(pwd; cat pyproject.toml scripts/setup.sh)
 key=$(cksum <<<"$key")
 [[ -f $stamp && $(<"$stamp") == "$key" ]] && exit 0
 

@@ -18,7 +18,7 @@ def setup(tmp_path):
     """Runs a copy of the set-up in an empty clone, with these variables."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts/setup.sh", tmp_path / "scripts")
-    shutil.copy(ROOT / "setup.py", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
 
     def run_setup(**variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
