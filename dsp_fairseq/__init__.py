@@ -3,23 +3,18 @@
 This package is what ``--user-dir`` names. Importing it registers the model ``dsp_transformer`` and
 its architectures, the criterion ``dsp_label_smoothed_cross_entropy`` and the optimizer
 ``dsp_adam``, and allows the types that translation checkpoints hold to be loaded by
-``torch.load(weights_only=True)``.
+``torch.load(weights_only=True)``. Where fairseq is not installed it registers nothing, and
+``dsp_fairseq.estimators``, the mathematics, can be imported all the same.
 """
 
+from importlib.util import find_spec
+
 from .about import USER_DIR, __version__  # noqa: F401
-from .errors import UsageError
 
-try:
-    import fairseq  # noqa: F401
-except ImportError as error:
-    raise UsageError(
-        f"cannot import fairseq ({error}): run 'bash scripts/setup.sh', or install it with "
-        "'pip install --no-build-isolation fairseq-fixed==0.12.3.1'"
-    ) from error
+if find_spec("fairseq") is not None:
+    from .checkpoints.checkpoint import allow_checkpoint_types
 
-from .checkpoints.checkpoint import allow_checkpoint_types
+    allow_checkpoint_types()
 
-allow_checkpoint_types()
-
-from .models import transformer  # noqa: E402, F401
-from .pruning import criterion, optimizer  # noqa: E402, F401
+    from .models import transformer  # noqa: F401
+    from .pruning import criterion, optimizer  # noqa: F401
