@@ -17,6 +17,7 @@ import bad_inputs
 import pytest
 import torch
 from bad_inputs import CASES, Case
+from fairseq.data import Dictionary
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.analysis.head_map import head_map_of
@@ -36,11 +37,18 @@ MODULES = {
 
 
 @pytest.fixture(scope="session")
-def stock(tmp_path_factory) -> Path:
-    """A checkpoint of fairseq's own transformer."""
+def stock(tmp_path_factory, corpus) -> Path:
+    """A checkpoint of fairseq's own transformer, with the vocabulary of the tiny corpus."""
     state = torch.load(bad_inputs.FROZEN, weights_only=True)
     path = tmp_path_factory.mktemp("stock") / "stock.pt"
-    torch.save(dense_state(state, head_map_of(state, path)), path)
+    dense = dense_state(state, head_map_of(state, path))
+    words, width = dense["model"]["encoder.embed_tokens.weight"].shape
+    rows = torch.zeros(len(Dictionary.load(str(corpus / "dict.de.txt"))), width)
+    dense["model"] = {
+        name: rows if value.shape == (words, width) else value
+        for name, value in dense["model"].items()
+    }
+    torch.save(dense, path)
     return path
 
 
