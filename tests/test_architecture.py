@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def _imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
             yield from (other for other in named if other != name)
 
 
+@cache
 def _graph() -> dict[str, set[str]]:
     known = _modules()
     return {name: set(_imports(name, path, known)) for name, path in known.items()}

@@ -139,7 +139,7 @@ def rank_heads(
             of open heads are looked at.
         num_heads: N.
         budget: K.
-        floors: as in :func:`~dsp_fairseq.subset.top_k_mask`.
+        floors: as in :func:`~dsp_fairseq.estimators.top_k_mask`.
         step: how many heads to close before scoring again (default: all that must go, at once).
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..report.document import _count, write_report
+from ..report.document import counted, write_report
 from .parser import CommandParser
 
 
@@ -30,7 +30,7 @@ the same folder is replaced, any other folder with files in it is refused.""",
     args = parser.parse_args(argv)
     names = write_report(args.sweep, args.output)
     figures_written = sum(name.endswith(".svg") for name in names)
-    print(f"{args.output}: report.html, report.md and {_count(figures_written, 'figure')}")
+    print(f"{args.output}: report.html, report.md and {counted(figures_written, 'figure')}")
 
 
 if __name__ == "__main__":

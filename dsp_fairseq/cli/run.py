@@ -17,10 +17,7 @@ import rich.console
 from ..errors import UsageError
 from ..experiments.checks import prepare_data
 from ..experiments.execute import execute, interrupt
-from ..experiments.recipe import (
-    check_flags,
-    parse_assignments,
-)
+from ..experiments.recipe import check_flags, parse_assignments
 from ..experiments.result import render
 from ..experiments.run import (
     LOG_FILE,

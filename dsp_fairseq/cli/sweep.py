@@ -21,9 +21,7 @@ from ..experiments.launchers import LAUNCHERS, Launcher
 from ..experiments.processes import stop_all
 from ..experiments.recipe import check_flags
 from ..experiments.results import RUNS_FILE
-from ..experiments.run import (
-    commands_of,
-)
+from ..experiments.run import commands_of
 from ..experiments.sweep import (
     Grid,
     Job,

@@ -264,7 +264,7 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
 
 
 def _freeze_of(flags: Flags) -> str:
-    """Updates until the freeze, as :func:`~dsp_fairseq.plan.plan_pruning` has it."""
+    """Updates until the freeze, as :func:`~dsp_fairseq.pruning.plan.plan_pruning` has it."""
     defaults = PruningConfig()
     estimator = ESTIMATORS.get(str(flags.get("gate-estimator", defaults.gate_estimator)))
     if estimator is not None and not estimator.learns:

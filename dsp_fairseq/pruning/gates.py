@@ -81,7 +81,7 @@ class HeadGates(nn.Module):
     - ``frozen`` ``[]``: 1 once the mask is final.
     - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
     - ``budgets`` ``[N+1]``: 1 at each K that was trained.
-    - ``format`` ``[]``: the number of this format, :data:`~dsp_fairseq.formats.FORMAT`.
+    - ``format`` ``[]``: the number of this format, :data:`~dsp_fairseq.checkpoints.formats.FORMAT`.
 
     With K = 0 or K = N nothing is drawn and importance gets no gradient.
 

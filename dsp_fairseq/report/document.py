@@ -215,7 +215,7 @@ def _summary(sweep: Sweep) -> Paragraph:
     minutes = sum(run.train_seconds for run in sweep.runs) / 60
     time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     text = (
-        f"{_count(len(pruned), 'pruned run')} and {len(sweep.runs) - len(pruned)} dense, trained "
+        f"{counted(len(pruned), 'pruned run')} and {len(sweep.runs) - len(pruned)} dense, trained "
         f"in {time} in all. Scores are of the test split, as mean ± sample standard "
         "deviation over seeds; choose a budget and a method by the columns valid loss and valid "
         "(its sacreBLEU)."
@@ -298,7 +298,7 @@ def _notes(recipe: RecipeRuns) -> list[str]:
             f"p < {SIGNIFICANT}."
         )
     few = [
-        f"{method} at {_count(budget, 'head')} ({len(runs)})"
+        f"{method} at {counted(budget, 'head')} ({len(runs)})"
         for (method, budget), runs in groups(recipe.runs).items()
         if len(runs) < SEEDS_TO_RANK
     ]
@@ -339,7 +339,7 @@ def _head_pictures(recipe: RecipeRuns, prefix: str) -> list[Block]:
     by_group = groups(run for run in recipe.runs if run.kept and 0 < run.budget < run.num_heads)
     for budget in sorted({budget for _, budget in by_group}):
         by_method = {method: group for (method, k), group in by_group.items() if k == budget}
-        heads = _count(budget, "head")
+        heads = counted(budget, "head")
         blocks.append(
             Picture(
                 f"{prefix}-heads-{budget}",
@@ -398,7 +398,7 @@ def _missing(recipe: RecipeRuns) -> list[Block]:
             done = {r.seed for r in runs if r.method == method and r.budget == budget}
             if absent := sorted(seeds - done):
                 items.append(
-                    f"{method} at {_count(budget, 'head')}: no result of "
+                    f"{method} at {counted(budget, 'head')}: no result of "
                     f"{'seed' if len(absent) == 1 else 'seeds'} {', '.join(map(str, absent))}."
                 )
     without = {
@@ -456,7 +456,7 @@ def _difference(run: FinishedRun, partner: FinishedRun) -> float:
     return run.score("sacrebleu") - partner.score("sacrebleu")
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
