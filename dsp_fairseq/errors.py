@@ -1,7 +1,7 @@
 """How a command ends in one line: by a mistake that a user can mend, or by numbers that broke."""
 
 
-class UsageError(SystemExit):
+class PruningError(SystemExit):
     """A mistake in flags, files or their combination.
 
     It is a ``SystemExit``, so a command ends with this one line on standard error and exit status
@@ -14,5 +14,5 @@ class UsageError(SystemExit):
         self.message = message
 
 
-class NotFiniteError(UsageError):
+class NotFiniteError(PruningError):
     """Training met a number that is not finite; what it would save now is worth nothing."""

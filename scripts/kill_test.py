@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint, peek
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.pruning.resume import LAST, updates_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +76,7 @@ class Training:
         """Whether the last update was saved; fairseq would add one to it if it were started."""
         try:
             return updates_of(peek(self.folder / LAST)) >= UPDATES
-        except UsageError:
+        except PruningError:
             return False
 
     def live(self, moment: str | None, skip: int = 0, delay: float = 0.0) -> bool:

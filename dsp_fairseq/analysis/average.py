@@ -22,7 +22,7 @@ from ..checkpoints.checkpoint import (
     without_optimizer,
 )
 from ..checkpoints.validation import UNINITIALISED
-from ..errors import UsageError
+from ..errors import PruningError
 from ..pruning.resume import updates_of
 from .head_map import HeadMap, head_map_of
 
@@ -87,7 +87,7 @@ def _member(path: Path, state: Mapping[str, Any]) -> _Member:
     elif heads.budget in (0, heads.layout.num_heads):
         standing = "dense"
     else:
-        raise UsageError(
+        raise PruningError(
             f"{path} is not frozen: which {heads.budget} of {heads.layout.num_heads} heads it "
             "keeps is not final yet, so their weights have no common mean; average checkpoints "
             "from after the freeze"
@@ -121,33 +121,33 @@ def _first_names(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _check_same(first: _Member, other: _Member) -> None:
-    """Raises a UsageError with the reason why the two have no common mean."""
+    """Raises a PruningError with the reason why the two have no common mean."""
     a, b = first.path, other.path
     if first.standing != other.standing:
-        raise UsageError(
+        raise PruningError(
             f"{a} is {first.standing} and {b} is {other.standing}: average checkpoints of one kind"
         )
     for name, value in first.structure.items():
         if other.structure[name] != value:
-            raise UsageError(
+            raise PruningError(
                 f"{a} and {b} are different models: {name} is {value} and {other.structure[name]}"
             )
     if first.heads is not None and other.heads is not None:
         _check_same_heads(a, first.heads, b, other.heads)
     for name in [*first.tensors, *(name for name in other.tensors if name not in first.tensors)]:
         if first.tensors.get(name) != other.tensors.get(name):
-            raise UsageError(
+            raise PruningError(
                 f"{a} and {b} are different models: {name} is {_described(first, name)} and "
                 f"{_described(other, name)}"
             )
     for name, value in first.fixed.items():
         if not torch.equal(value, other.fixed[name]):
-            raise UsageError(f"{a} and {b} have no common mean: {name} differs")
+            raise PruningError(f"{a} and {b} have no common mean: {name} differs")
 
 
 def _check_same_heads(a: Path, ours: HeadMap, b: Path, theirs: HeadMap) -> None:
     if ours.layout.sites != theirs.layout.sites or ours.layout.heads != theirs.layout.heads:
-        raise UsageError(f"{a} and {b} are different models: {ours.layout} and {theirs.layout}")
+        raise PruningError(f"{a} and {b} are different models: {ours.layout} and {theirs.layout}")
     if torch.equal(ours.mask, theirs.mask):
         return
     parts = []
@@ -160,7 +160,7 @@ def _check_same_heads(a: Path, ours: HeadMap, b: Path, theirs: HeadMap) -> None:
         rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
             parts.append(f"only {path} keeps {', '.join(names[:MOST_NAMED])}{rest}")
-    raise UsageError(
+    raise PruningError(
         f"{a} and {b} keep different heads, whose mean would be a model of neither: "
         f"{'; '.join(parts)}"
     )
@@ -206,13 +206,13 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
         output: a new file.
 
     Raises:
-        UsageError: the output exists, or the checkpoints have no common mean, and why.
+        PruningError: the output exists, or the checkpoints have no common mean, and why.
     """
     refuse_existing(output)
     resolved = [path.resolve() for path in paths]
     for path in paths:
         if resolved.count(path.resolve()) > 1:
-            raise UsageError(f"{path} is given twice: it would count double")
+            raise PruningError(f"{path} is given twice: it would count double")
     members: list[_Member] = []
     sums: dict[str, Tensor] = {}
     last_changes: list[Tensor] = []
@@ -250,7 +250,7 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
 
 def _mean(name: str, total: Tensor, first: _Member, number: int) -> Tensor:
     if not (name.endswith(UNINITIALISED) or bool(total.isfinite().all())):
-        raise UsageError(f"{name} is not finite in one of the checkpoints: its training diverged")
+        raise PruningError(f"{name} is not finite in one of the checkpoints: its training diverged")
     return (total / number).to(first.tensors[name][1])
 
 
@@ -264,15 +264,15 @@ def newest_checkpoints(folder: Path, number: int) -> list[Path]:
     within it; ``checkpoint_last.pt`` and ``checkpoint_best.pt`` are copies of these.
 
     Raises:
-        UsageError: no such folder, or it has fewer.
+        PruningError: no such folder, or it has fewer.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder: --last needs the --save-dir of a run")
+        raise PruningError(f"{folder} is not a folder: --last needs the --save-dir of a run")
     numbered = sorted(_numbered(folder.iterdir()))
     if number < 1:
-        raise UsageError(f"--last {number}: give a number of checkpoints from 1 on")
+        raise PruningError(f"--last {number}: give a number of checkpoints from 1 on")
     if len(numbered) < number:
-        raise UsageError(
+        raise PruningError(
             f"{folder} has {len(numbered)} numbered checkpoints, not {number}: train without "
             "--no-epoch-checkpoints, or with --save-interval-updates"
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import architecture, load_checkpoint, model_arguments
 from ..checkpoints.validation import check_attentions, check_gates
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import margin, top_k_mask
 from ..heads.layout import HeadLayout, Site, parse_kept_heads
 from ..pruning.flags import PruningConfig
@@ -70,7 +70,7 @@ def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
         num_of_heads: K instead of the budget in the checkpoint, which must not be frozen then.
 
     Raises:
-        UsageError: no such checkpoint, one without head importance, or a K that does not fit.
+        PruningError: no such checkpoint, one without head importance, or a K that does not fit.
     """
     return head_map_of(load_checkpoint(path), path, num_of_heads)
 
@@ -85,7 +85,7 @@ def head_map_of(
         return _from_gates(path, args, weights, importance, num_of_heads)
     kept_heads = getattr(args, "kept_heads", None)
     if not kept_heads:
-        raise UsageError(
+        raise PruningError(
             f"{path} holds no head importance: it is not of a dsp_transformer, but of "
             f"{architecture(args) or 'an unnamed model'}"
         )
@@ -93,7 +93,7 @@ def head_map_of(
     try:
         mask = layout.mask(parse_kept_heads(str(kept_heads), layout))
     except ValueError as error:
-        raise UsageError(f"{path} is damaged: its kept_heads {error}") from None
+        raise PruningError(f"{path} is damaged: its kept_heads {error}") from None
     check_attentions(weights, layout, layout.kept(mask), str(path))
     budget = _frozen_budget(path, [int(mask.sum())], num_of_heads, layout)
     return HeadMap(layout, None, mask, frozen=True, budget=budget)
@@ -103,12 +103,12 @@ def _layout(path: Path, args: Namespace) -> HeadLayout:
     try:
         return HeadLayout.from_config(args)
     except KeyError as error:
-        raise UsageError(
+        raise PruningError(
             f"{path} does not say its model's {error.args[0]}, and its architecture "
             f"{architecture(args)!r} is not known"
         ) from None
     except (TypeError, ValueError) as error:
-        raise UsageError(
+        raise PruningError(
             f"{path} is damaged: its layers or heads are no numbers: {error}"
         ) from None
 
@@ -138,7 +138,7 @@ def _from_gates(
         budget = parse_budget(num_of_heads, layout.num_heads)
     trained, constant = _budgets(weights), {0, layout.num_heads}
     if budget not in constant and set(trained) <= constant:
-        raise UsageError(
+        raise PruningError(
             f"{path} was trained with {trained[0]} heads, so nothing says which {budget} "
             "to keep: rank them by dsp-score-heads"
         )
@@ -164,7 +164,7 @@ def _frozen_budget(
         return trained[0]
     budget = parse_budget(num_of_heads, layout.num_heads)
     if budget not in trained:
-        raise UsageError(
+        raise PruningError(
             f"{path} is frozen at {' and '.join(map(str, trained))} heads: --num-of-heads "
             f"{num_of_heads} can only be tried on a checkpoint from before the freeze"
         )
@@ -278,7 +278,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         suffix: the format, one of :data:`PLOT_SUFFIXES`.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        PruningError: matplotlib is not installed.
     """
     # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
@@ -290,7 +290,7 @@ def render_plot(head_map: HeadMap, suffix: str) -> bytes:
         from matplotlib.lines import Line2D
         from matplotlib.patches import Rectangle
     except ImportError as error:
-        raise UsageError(f"--plot needs matplotlib ({error}): pip install matplotlib") from None
+        raise PruningError(f"--plot needs matplotlib ({error}): pip install matplotlib") from None
 
     layout, importance = head_map.layout, head_map.importance
     kinds = layout.kinds()

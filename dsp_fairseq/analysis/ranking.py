@@ -37,7 +37,7 @@ from ..checkpoints.checkpoint import (
     without_optimizer,
 )
 from ..data.batches import load_split, split_batches
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import top_k_mask
 from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
@@ -113,10 +113,10 @@ def normalise_per_site(scores: Tensor, layout: HeadLayout) -> Tensor:
     that: a billionth of their share of the largest score is added.
 
     Raises:
-        UsageError: scores that are not finite.
+        PruningError: scores that are not finite.
     """
     if not bool(scores.isfinite().all()):
-        raise UsageError("the scores are not finite: did the training of the checkpoint diverge?")
+        raise PruningError("the scores are not finite: did the training of the checkpoint diverge?")
     parts = layout.split(scores).values()
     normalised = torch.cat([part / part.norm() if part.any() else part for part in parts])
     return normalised + TIE_BREAK * scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)
@@ -192,7 +192,7 @@ def frozen_state(
         seed: what to name as the seed.
 
     Raises:
-        UsageError: of another model, or of one that is pruned.
+        PruningError: of another model, or of one that is pruned.
     """
     if state.get("cfg") is None:
         weights = state["model"]
@@ -226,17 +226,17 @@ def _gated_architecture(state: Mapping[str, Any], arguments: Namespace, path: Pa
     name = architecture(arguments)
     model = ARCH_MODEL_REGISTRY.get(name)
     if "dsp_signature" in state or getattr(arguments, "kept_heads", None) is not None:
-        raise UsageError(f"{path} is exported, its heads are chosen: give a dense checkpoint")
+        raise PruningError(f"{path} is exported, its heads are chosen: give a dense checkpoint")
     if model is DspTransformerModel:
         head_map = head_map_of(state, path)
         if head_map.budget != head_map.layout.num_heads:
-            raise UsageError(
+            raise PruningError(
                 f"{path} is pruned, to {head_map.budget} of {head_map.layout.num_heads} heads: "
                 "give a dense checkpoint"
             )
         return str(name)
     if model is not TransformerModel:
-        raise UsageError(
+        raise PruningError(
             f"{path} is of {name or 'an unnamed model'}: only fairseq's transformer and a "
             "dsp_transformer with all its heads can be scored"
         )
@@ -257,7 +257,7 @@ def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
     try:
         return tasks.setup_task(task_config, from_checkpoint=True)
     except Exception as error:  # fairseq raises all kinds, and bare Exception too
-        raise UsageError(f"--data {data} does not hold the data of this model: {error}") from None
+        raise PruningError(f"--data {data} does not hold the data of this model: {error}") from None
 
 
 def _build(
@@ -271,13 +271,13 @@ def _build(
         raise _misfit(path, task, str(error).strip().splitlines()[-1].strip()) from None
     try:
         model.load_state_dict({**dense, **own})
-    except UsageError as error:
+    except PruningError as error:
         raise _misfit(path, task, error.message) from None
     return model.eval()
 
 
-def _misfit(path: Path, task: Any, reason: str) -> UsageError:
-    return UsageError(
+def _misfit(path: Path, task: Any, reason: str) -> PruningError:
+    return PruningError(
         f"the weights of {path} do not fit the dictionaries of {task.cfg.data}, or its own "
         f"configuration: {reason}"
     )
@@ -322,7 +322,7 @@ def score_checkpoint(
         what the output keeps.
 
     Raises:
-        UsageError: the output exists, or the checkpoint, the data or the budget do not do.
+        PruningError: the output exists, or the checkpoint, the data or the budget do not do.
     """
     refuse_existing(output)
     dense = load_checkpoint(source)

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
-from ..errors import UsageError
+from ..errors import PruningError
 from .formats import check_format, upgrade_weights
 from .validation import check_tensors
 
@@ -41,14 +41,14 @@ def allow_checkpoint_types() -> None:
     ``argparse.Namespace`` holds the model's flags; numpy's scalars come from ``--eval-bleu``.
 
     Raises:
-        UsageError: a PyTorch that would unpickle anything.
+        PruningError: a PyTorch that would unpickle anything.
     """
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        raise UsageError(
+        raise PruningError(
             f"PyTorch {torch.__version__} runs code from checkpoints: install torch 2.6 or newer"
         )
     if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
-        raise UsageError(
+        raise PruningError(
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, so checkpoints could run code: unset it; "
             "this package allows all that checkpoints need"
         )
@@ -70,7 +70,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Loads a fairseq checkpoint, without running code from it, in the present format.
 
     Raises:
-        UsageError: not a file with weights and a model's arguments, one that is damaged, or one
+        PruningError: not a file with weights and a model's arguments, one that is damaged, or one
             that a newer version wrote.
     """
     state = _read(path)
@@ -93,17 +93,17 @@ def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a file of another kind makes the unpickler fail in any way
         refused = re.search(r"(?i)unsupported (?:global: )?GLOBAL (\S+)", str(error))
         reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
-        raise UsageError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
+        raise PruningError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise UsageError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
+        raise PruningError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
     if not isinstance(_stored_arguments(state), Mapping | Namespace):
-        raise UsageError(f"{path} is not a fairseq checkpoint: it has no model configuration")
+        raise PruningError(f"{path} is not a fairseq checkpoint: it has no model configuration")
     return state
 
 
@@ -157,37 +157,37 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, output: Path) -> None:
         output: the name that it will get, for messages.
 
     Raises:
-        UsageError: it cannot be written, since the disk is full.
+        PruningError: it cannot be written, since the disk is full.
     """
     try:
         with path.open("wb") as file:
             torch.save(dict(state), file)
     except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
         reason = getattr(error, "strerror", None) or "the disk is full, or files may not be so big"
-        raise UsageError(f"cannot write {output}: {reason}") from None
+        raise PruningError(f"cannot write {output}: {reason}") from None
 
 
 def refuse_existing(output: Path) -> None:
     """Nothing is overwritten.
 
     Raises:
-        UsageError: the output exists.
+        PruningError: the output exists.
     """
     if output.exists():
-        raise UsageError(f"{output} exists: remove it or give another --output")
+        raise PruningError(f"{output} exists: remove it or give another --output")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a whole file or none; there is a file of that name or not.
 
     Raises:
-        UsageError: it cannot be written, or the disk is full.
+        PruningError: it cannot be written, or the disk is full.
     """
     with in_place_of(path) as part:
         try:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
         except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+            raise PruningError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -199,15 +199,15 @@ def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
         replace_folder: whether a folder of that name may make way.
 
     Raises:
-        UsageError: there is no writing in that folder.
+        PruningError: there is no writing in that folder.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     except FileExistsError:
-        raise UsageError(f"cannot write {output}: {output.parent} is a file") from None
+        raise PruningError(f"cannot write {output}: {output.parent} is a file") from None
     except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+        raise PruningError(f"cannot write {output}: {error.strerror or error}") from None
     try:
         yield folder / output.name
         if replace_folder and output.is_dir():

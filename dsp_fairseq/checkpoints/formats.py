@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 FORMAT = 3
 """What this version writes."""
@@ -36,12 +36,12 @@ def check_format(number: Any, where: str) -> None:
     """Refuses what a later version wrote.
 
     Raises:
-        UsageError: a number that is not from 1 to :data:`FORMAT`.
+        PruningError: a number that is not from 1 to :data:`FORMAT`.
     """
     if not isinstance(number, int) or number < 1:
-        raise UsageError(f"{where} is damaged: {FORMAT_KEY} is no number of a format")
+        raise PruningError(f"{where} is damaged: {FORMAT_KEY} is no number of a format")
     if number > FORMAT:
-        raise UsageError(
+        raise PruningError(
             f"{where} has format {number}, and this version of dsp-fairseq knows the formats 1 to "
             f"{FORMAT}: install a newer one"
         )
@@ -55,7 +55,7 @@ def upgrade_weights(weights: MutableMapping[str, Tensor], where: str) -> None:
         where: what to call it in messages.
 
     Raises:
-        UsageError: its format is newer than this version.
+        PruningError: its format is newer than this version.
     """
     found = format_of(weights)
     if found is None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..heads.layout import HeadLayout, Site
 
 UNINITIALISED = "_float_tensor"
@@ -19,17 +19,17 @@ def check_tensors(weights: Mapping[Any, Any], where: str) -> None:
     """Every value is a tensor of finite numbers.
 
     Raises:
-        UsageError: the first that is not.
+        PruningError: the first that is not.
     """
     for name, value in weights.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UsageError(f"{where} is damaged: {name!r} among its weights is no tensor")
+            raise PruningError(f"{where} is damaged: {name!r} among its weights is no tensor")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise UsageError(f"{where} is damaged: {name} is no plain tensor")
+            raise PruningError(f"{where} is damaged: {name} is no plain tensor")
         if name.endswith(UNINITIALISED):
             continue
         if not bool(value.isfinite().all()):
-            raise UsageError(
+            raise PruningError(
                 f"{where} holds numbers that are not finite, in {name}: its training diverged, or "
                 "the file is damaged"
             )
@@ -39,7 +39,7 @@ def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
     """The names and shapes are those of a model.
 
     Raises:
-        UsageError: what is missing, what is there besides, and what has another shape.
+        PruningError: what is missing, what is there besides, and what has another shape.
     """
     differences = []
     for what, names in (
@@ -58,7 +58,7 @@ def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
         others = f" and {len(shapes) - 1} others differ" if len(shapes) > 1 else ""
         differences.append(shapes[0] + others)
     if differences:
-        raise UsageError(f"{where} is of another model: {'; '.join(differences)}")
+        raise PruningError(f"{where} is of another model: {'; '.join(differences)}")
 
 
 def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -> None:
@@ -70,36 +70,36 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
         where: what to call it in messages.
 
     Raises:
-        UsageError: the first thing that is amiss.
+        PruningError: the first thing that is amiss.
     """
     n = layout.num_heads
     importance = weights["head_gates.importance"]
     if importance.numel() != n:
-        raise UsageError(
+        raise PruningError(
             f"{where} is damaged: it has importance for {importance.numel()} heads, and its model "
             f"has {layout}"
         )
     mask, frozen = weights.get("head_gates.mask"), weights.get("head_gates.frozen")
     if mask is None or frozen is None or mask.shape != (n,) or frozen.numel() != 1:
-        raise UsageError(f"{where} is damaged: head_gates.mask or head_gates.frozen is amiss")
+        raise PruningError(f"{where} is damaged: head_gates.mask or head_gates.frozen is amiss")
     budgets = weights.get("head_gates.budgets")
     if importance.dim() != 1 or budgets is None or budgets.shape != (n + 1,):
-        raise UsageError(f"{where} is damaged: head_gates.importance or .budgets is amiss")
+        raise PruningError(f"{where} is damaged: head_gates.importance or .budgets is amiss")
     if not _is_binary(frozen):
-        raise UsageError(
+        raise PruningError(
             f"{where} is neither frozen nor not frozen: was it averaged over checkpoints from "
             "before and after the freeze?"
         )
     if not bool(frozen):
         return
     if not _is_binary(mask):
-        raise UsageError(
+        raise PruningError(
             f"{where} holds a mask of other values than 0 and 1: was it averaged over "
             "checkpoints that keep different heads?"
         )
     trained = budgets.nonzero().flatten().tolist()
     if int(mask.sum()) not in trained:
-        raise UsageError(
+        raise PruningError(
             f"{where} is damaged: its mask keeps {int(mask.sum())} heads, and it is frozen at "
             f"{' and '.join(map(str, trained)) or 'no number of them'}"
         )
@@ -124,7 +124,7 @@ def check_attentions(
         where: what to call it in messages.
 
     Raises:
-        UsageError: a tensor that is missing, or has another shape.
+        PruningError: a tensor that is missing, or has another shape.
     """
     for site, heads in zip(layout.sites, layout.heads, strict=True):
         left = heads if kept is None else len(kept[site])
@@ -136,11 +136,11 @@ def check_attentions(
             key = f"{site.module_name}.{name}"
             weight, bias = weights.get(f"{key}.weight"), weights.get(f"{key}.bias")
             if weight is None or bias is None or not width:
-                raise UsageError(f"{where} is damaged, or of another layout: it lacks {key}")
+                raise PruningError(f"{where} is damaged, or of another layout: it lacks {key}")
             # Keys and values may come from an encoder of another width.
             columns = rows if name == "out_proj" else weight.size(-1)
             if width % heads or weight.shape != (size, columns) or bias.shape != (size,):
-                raise UsageError(
+                raise PruningError(
                     f"{where} is damaged, or of another layout: {key} is {list(weight.shape)}, "
                     f"which is not that of {left} heads of {heads} in width {width}"
                 )

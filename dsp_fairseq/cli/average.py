@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..analysis.average import Average, average_checkpoints, newest_checkpoints
-from ..errors import UsageError
+from ..errors import PruningError
 from .parser import CommandParser
 
 
@@ -55,11 +55,11 @@ it does not resume a training, since it holds no optimizer state.""",
     paths = args.checkpoints
     if args.last is not None:
         if len(paths) != 1:
-            raise UsageError(f"--last takes one folder of a run, not {len(paths)} paths")
+            raise PruningError(f"--last takes one folder of a run, not {len(paths)} paths")
         paths = newest_checkpoints(paths[0], args.last)
         print("averaging " + ", ".join(path.name for path in paths))
     elif paths[0].is_dir():
-        raise UsageError(f"{paths[0]} is a folder: add --last N for its newest N checkpoints")
+        raise PruningError(f"{paths[0]} is a folder: add --last N for its newest N checkpoints")
     print(render(average_checkpoints(paths, args.output), args.output))
 
 

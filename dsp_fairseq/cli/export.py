@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..analysis.head_map import render_counts
 from ..data.corpus import check_corpus
-from ..errors import UsageError
+from ..errors import PruningError
 from ..export.export import FORMATS, Export, export_checkpoint
 from ..export.parity import compare
 from .parser import CommandParser
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     if args.format != "ctranslate2" and args.quantization != "float32":
-        raise UsageError("--quantization belongs to --format ctranslate2")
+        raise PruningError("--quantization belongs to --format ctranslate2")
     if args.check:
         check_corpus(args.check, None, None, "test")
     export = export_checkpoint(

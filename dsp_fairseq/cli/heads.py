@@ -8,23 +8,23 @@ from pathlib import Path
 
 from ..analysis.head_map import PLOT_SUFFIXES, read_head_map, render_plot, render_text, to_json
 from ..checkpoints.checkpoint import write_whole
-from ..errors import UsageError
+from ..errors import PruningError
 from .parser import CommandParser
 
 
 def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None:
     """Refuses what cannot be written, before any work is done."""
     if len({path.resolve() for path in paths}) != len(paths):
-        raise UsageError(f"--json and --plot name the same file {paths[0]}")
+        raise PruningError(f"--json and --plot name the same file {paths[0]}")
     for path in paths:
         if path.resolve() == checkpoint.resolve():
-            raise UsageError(f"cannot write {path}: it is the checkpoint")
+            raise PruningError(f"cannot write {path}: it is the checkpoint")
         if not path.parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+            raise PruningError(f"cannot write {path}: there is no folder {path.parent}")
         if path.is_dir():
-            raise UsageError(f"cannot write {path}: it is a folder")
+            raise PruningError(f"cannot write {path}: it is a folder")
         if path.exists() and not force:
-            raise UsageError(f"{path} exists: give --force to replace it")
+            raise PruningError(f"{path} exists: give --force to replace it")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,7 +65,7 @@ and --num-of-heads shows what another K would keep.""",
     json_file = None if args.json in (None, "-") else Path(args.json)
     suffix = args.plot.suffix.lower() if args.plot else ""
     if args.plot and suffix not in PLOT_SUFFIXES:
-        raise UsageError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
+        raise PruningError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
     outputs = [path for path in (json_file, args.plot) if path]
     _check_outputs(args.checkpoint, outputs, args.force)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..about import USER_DIR
 from ..analysis.head_map import HeadMap, render_counts
 from ..analysis.ranking import METHODS, score_checkpoint
-from ..errors import UsageError
+from ..errors import PruningError
 from .parser import CommandParser
 
 
@@ -116,13 +116,13 @@ heads were frozen. To train its weights further with these heads, give it to fai
     )
     args = parser.parse_args(argv)
     if args.method != "michel" and (args.one_shot or args.heads_per_step):
-        raise UsageError(
+        raise PruningError(
             f"--method {args.method} scores once: leave out --one-shot and --heads-per-step"
         )
     unused = [a for a in michel._group_actions if getattr(args, a.dest) != a.default]
     if args.method != "michel" and unused:
         flag = unused[0].option_strings[0]
-        raise UsageError(f"{flag} belongs to --method michel, not to {args.method}")
+        raise PruningError(f"{flag} belongs to --method michel, not to {args.method}")
     with _warnings_only():
         head_map = score_checkpoint(
             args.checkpoint,

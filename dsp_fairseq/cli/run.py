@@ -14,7 +14,7 @@ from pathlib import Path
 
 import rich.console
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..experiments.checks import prepare_data
 from ..experiments.execute import execute, interrupt
 from ..experiments.recipe import check_flags, parse_assignments
@@ -90,9 +90,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         with _progress_shown(run):
             results = execute(run)
     except KeyboardInterrupt:
-        raise UsageError("interrupted: the same command will go on from here") from None
+        raise PruningError("interrupted: the same command will go on from here") from None
     except OSError as error:  # such as a full disk
-        raise UsageError(
+        raise PruningError(
             f"{error.filename or run.folder}: {error.strerror or error}; mend that, and the same "
             "command will go on from here"
         ) from None
@@ -136,7 +136,7 @@ def with_arguments(run: Run, args: argparse.Namespace) -> Run:
     """The run with what the command line changes."""
     for name in ("processes", "threads"):
         if (number := getattr(args, name)) is not None and number < 1:
-            raise UsageError(f"--{name} {number} is not a number from 1 on")
+            raise PruningError(f"--{name} {number} is not a number from 1 on")
     flags = parse_assignments(args.set)
     if args.num_of_heads is not None:
         flags["num-of-heads"] = args.num_of_heads

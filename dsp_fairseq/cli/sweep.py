@@ -14,7 +14,7 @@ import rich.console
 import rich.live
 import rich.table
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..experiments.checks import prepare_data
 from ..experiments.execute import interrupt
 from ..experiments.launchers import LAUNCHERS, Launcher
@@ -148,7 +148,7 @@ The same command goes on after an interruption; what is done is not done again."
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     if args.jobs < 1 or args.threads < 1:
-        raise UsageError("--jobs and --threads must be 1 or more")
+        raise PruningError("--jobs and --threads must be 1 or more")
     grid = load_grid(args.grid, args.threads)
     jobs = jobs_of(grid, args.threads)
     if args.dry_run:

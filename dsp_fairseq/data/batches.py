@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fairseq import utils
 from fairseq.models import BaseFairseqModel
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 
 class Batches(Protocol):
@@ -23,12 +23,12 @@ def load_split(task: Any, split: str) -> None:
     """Loads a split of the task's data.
 
     Raises:
-        UsageError: there is no such split.
+        PruningError: there is no such split.
     """
     try:
         task.load_dataset(split, task_cfg=task.cfg)
     except FileNotFoundError as error:
-        raise UsageError(
+        raise PruningError(
             f"{task.cfg.data} has no {split} split that fairseq can read: {error}"
         ) from None
 
@@ -46,7 +46,7 @@ def split_batches(
     Sentences that are too long for the models are left out.
 
     Raises:
-        UsageError: a sentence is longer than a batch may be.
+        PruningError: a sentence is longer than a batch may be.
     """
     try:
         return task.get_batch_iterator(
@@ -62,4 +62,4 @@ def split_batches(
             disable_iterator_cache=True,
         ).next_epoch_itr(shuffle=shuffle)
     except AssertionError as error:
-        raise UsageError(f"--max-tokens {max_tokens} is too small: {error}") from None
+        raise PruningError(f"--max-tokens {max_tokens} is too small: {error}") from None

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from fairseq.data.data_utils import infer_language_pair
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 
 def check_dictionaries(folder: Path) -> None:
     """Checks that a folder has dictionaries.
 
     Raises:
-        UsageError: it has none.
+        PruningError: it has none.
     """
     if not _languages(folder):
-        raise UsageError(f"{folder} holds no dictionaries (dict.*.txt): prepare the data again")
+        raise PruningError(f"{folder} holds no dictionaries (dict.*.txt): prepare the data again")
 
 
 def check_corpus(folder: Path, source: str | None, target: str | None, split: str) -> None:
@@ -28,26 +28,26 @@ def check_corpus(folder: Path, source: str | None, target: str | None, split: st
         split: what is trained on, such as ``train``.
 
     Raises:
-        UsageError: there is no such folder, language, dictionary or split.
+        PruningError: there is no such folder, language, dictionary or split.
     """
     if not folder.is_dir():
-        raise UsageError(f"there is no data folder {folder}: prepare the data first")
+        raise PruningError(f"there is no data folder {folder}: prepare the data first")
     check_dictionaries(folder)
     if source is None or target is None:
         found = infer_language_pair(str(folder))
         source, target = source or found[0], target or found[1]
     if source is None or target is None:
-        raise UsageError(f"{folder} holds no binarised text: prepare the data again")
+        raise PruningError(f"{folder} holds no binarised text: prepare the data again")
     for language in (source, target):
         if not (folder / f"dict.{language}.txt").is_file():
             known = ", ".join(_languages(folder))
-            raise UsageError(
+            raise PruningError(
                 f"{folder} has no dictionary of {language!r} (dict.{language}.txt), only of "
                 f"{known}: mend --source-lang and --target-lang, or prepare the data again"
             )
     pairs = (f"{source}-{target}", f"{target}-{source}")
     if not any(any(folder.glob(f"{split}.{pair}.{source}*")) for pair in pairs):
-        raise UsageError(
+        raise PruningError(
             f"{folder} has no {split} split of {source} and {target} ({split}.{pairs[0]}.*): "
             "prepare the data again"
         )

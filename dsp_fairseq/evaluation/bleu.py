@@ -11,7 +11,7 @@ from pathlib import Path
 from sacrebleu.metrics import BLEU, CHRF
 from sacremoses import MosesDetokenizer
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 SAME_REFERENCES = 50.0
 """References that went through the preparation and back have a BLEU well above this."""
@@ -31,13 +31,13 @@ def read_generated(path: Path) -> tuple[list[str], list[str]]:
     """Best hypotheses and references of fairseq-generate's output, in the order of the data.
 
     Raises:
-        UsageError: the file cannot be read, holds no hypothesis, or misses some.
+        PruningError: the file cannot be read, holds no hypothesis, or misses some.
     """
     lines: dict[str, dict[int, str]] = {"H": {}, "T": {}}
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+        raise PruningError(f"cannot read {path}: {error}") from None
     for line in text.split("\n"):
         if match := _LINE.match(line):
             kind, number, rest = match.groups()
@@ -46,9 +46,11 @@ def read_generated(path: Path) -> tuple[list[str], list[str]]:
             lines[kind].setdefault(int(number), sentence)
     hypotheses, references = lines["H"], lines["T"]
     if not hypotheses:
-        raise UsageError(f"{path} holds no hypothesis (H- lines): is it fairseq-generate's output?")
+        raise PruningError(
+            f"{path} holds no hypothesis (H- lines): is it fairseq-generate's output?"
+        )
     if set(references) != set(hypotheses):
-        raise UsageError(f"{path} is incomplete: a sentence lacks its reference (T-) line")
+        raise PruningError(f"{path} is incomplete: a sentence lacks its reference (T-) line")
     return [hypotheses[i] for i in sorted(hypotheses)], [references[i] for i in sorted(references)]
 
 
@@ -115,7 +117,7 @@ def read_prepared(data: Path, split: str) -> Prepared:
     """Reads the references of a split, and how it was prepared.
 
     Raises:
-        UsageError: the folder is not one that ``data-prep/`` made, or it is damaged.
+        PruningError: the folder is not one that ``data-prep/`` made, or it is damaged.
     """
     try:
         prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
@@ -123,12 +125,12 @@ def read_prepared(data: Path, split: str) -> Prepared:
         tokenized, lowercase = prep["tokenized"], prep["lowercase"]
         plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise UsageError(
+        raise PruningError(
             f"{data} is not a folder that data-prep/ made ({error}): BLEU of plain text needs the "
             "references that it keeps there"
         ) from None
     except (KeyError, TypeError) as error:
-        raise UsageError(
+        raise PruningError(
             f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
         ) from None
     return Prepared(
@@ -152,7 +154,7 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
         ``sacrebleu`` and ``chrf`` of plain text, and ``tokenised_bleu``.
 
     Raises:
-        UsageError: unreadable files, or another number of sentences than the references have.
+        PruningError: unreadable files, or another number of sentences than the references have.
     """
     prepared = read_prepared(data, split)
     plain_references, lowercase = prepared.references, prepared.lowercase
@@ -166,14 +168,14 @@ def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Sc
             if len(hypotheses) < len(plain_references)
             else "it was made from another split or other data; --split says which"
         )
-        raise UsageError(
+        raise PruningError(
             f"{generated} has {len(hypotheses)} sentences, the {split} split of {data} has "
             f"{len(plain_references)}: {reason}"
         )
 
     same = detokenised_bleu(prepared.plain_text(references), plain_references, lowercase).score
     if same < SAME_REFERENCES:
-        raise UsageError(
+        raise PruningError(
             f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
             f"was made from other data, or not into its target language {prepared.target}"
         )

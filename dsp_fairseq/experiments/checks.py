@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..data.corpus import check_dictionaries
-from ..errors import UsageError
+from ..errors import PruningError
 from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, check_flags, load_yaml
@@ -30,7 +30,7 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
         start_is_coming: whether the checkpoint that it starts from is still to be made.
 
     Raises:
-        UsageError: flags that do not parse, missing or other data, a missing start, or a folder
+        PruningError: flags that do not parse, missing or other data, a missing start, or a folder
             of another run.
     """
     check_flags(run.recipe, run.folder)
@@ -44,13 +44,13 @@ def check_machine(run: Run) -> None:
     """Checks that there are as many GPUs as the recipe needs.
 
     Raises:
-        UsageError: the recipe needs GPUs that are not there.
+        PruningError: the recipe needs GPUs that are not there.
     """
     train, gpus = run.recipe.train, torch.cuda.device_count()
     if train.get("fp16") and not gpus:
-        raise UsageError(f"recipe {run.recipe.name} trains with --fp16, which needs a GPU")
+        raise PruningError(f"recipe {run.recipe.name} trains with --fp16, which needs a GPU")
     if 0 < gpus < run.recipe.processes:
-        raise UsageError(
+        raise PruningError(
             f"recipe {run.recipe.name} trains in {run.recipe.processes} processes, and this "
             f"machine has {gpus} GPUs: give --processes {gpus}, and raise --set update-freq=U so "
             "that processes times U stays the same"
@@ -61,20 +61,20 @@ def check_data(run: Run) -> None:
     """Checks that the data is there, and is what the run was made from.
 
     Raises:
-        UsageError: the data is missing, or is not what the run was made from.
+        PruningError: the data is missing, or is not what the run was made from.
     """
     folder, recipe = Path(run.recipe.data), run.recipe
     if not folder.is_dir():
         how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
-        raise UsageError(f"there is no data folder {folder}{how}")
+        raise PruningError(f"there is no data folder {folder}{how}")
     check_dictionaries(folder)
     if not (folder / "prep.json").is_file():
-        raise UsageError(
+        raise PruningError(
             f"{folder} was not made by data-prep/, whose plain references scores need: prepare the "
             "data by it, or train by fairseq-train"
         )
     if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
-        raise UsageError(
+        raise PruningError(
             f"the data in {folder} is not what this run was made from: its sha256 is "
             f"{data_hash(folder)[:12]}..., that in the run's file {run.data_sha256[:12]}..."
         )
@@ -84,7 +84,7 @@ def check_start(run: Run) -> None:
     """Checks that the checkpoint to start from is there, and is the same.
 
     Raises:
-        UsageError: the checkpoint to start from is missing while it is needed, or is another one.
+        PruningError: the checkpoint to start from is missing while it is needed, or is another one.
     """
     if run.recipe.start is None:
         return
@@ -93,9 +93,9 @@ def check_start(run: Run) -> None:
         if not run.starts_anew:
             return
         how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
-        raise UsageError(f"there is no checkpoint {start} to start from{how}")
+        raise PruningError(f"there is no checkpoint {start} to start from{how}")
     if run.start_sha256 is not None and file_hash(start) != run.start_sha256:
-        raise UsageError(
+        raise PruningError(
             f"{start} is not the checkpoint that {run.folder} started from: remove that folder to "
             "run it anew"
         )
@@ -105,7 +105,7 @@ def check_folder(run: Run) -> None:
     """Checks that the folder is free, or holds this very run.
 
     Raises:
-        UsageError: the folder holds a run with other settings, or of other data.
+        PruningError: the folder holds a run with other settings, or of other data.
     """
     path = run.folder / RUN_FILE
     if not path.exists():
@@ -114,7 +114,7 @@ def check_folder(run: Run) -> None:
     theirs, ours = stored.get("recipe", {}), run.recipe.settings()
     for key in _DECIDING:
         if theirs.get(key) != ours.get(key):
-            raise UsageError(
+            raise PruningError(
                 f"{run.folder} holds a run with other settings "
                 f"({_difference(key, theirs.get(key), ours.get(key))}): give another --save-dir, "
                 "or remove the folder"
@@ -139,14 +139,14 @@ def prepare_data(recipe: Recipe, source: str) -> None:
         source: what the command's ``--from`` gets; empty leaves it out.
 
     Raises:
-        UsageError: the recipe has no such command, or it failed.
+        PruningError: the recipe has no such command, or it failed.
     """
     if Path(recipe.data).is_dir():
         return
     if not recipe.prepare:
-        raise UsageError(f"recipe {recipe.name} does not say how {recipe.data} is made")
+        raise PruningError(f"recipe {recipe.name} does not say how {recipe.data} is made")
     command = [*shlex.split(recipe.prepare), *(["--from", source] if source else [])]
     print(shlex.join(command), flush=True)
     environment = {**os.environ, "PATH": search_path()}
     if status := subprocess.run(command, env=environment).returncode:
-        raise UsageError(f"there is no data in {recipe.data}: that command ended with {status}")
+        raise PruningError(f"there is no data in {recipe.data}: that command ended with {status}")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..checkpoints.checkpoint import load_checkpoint, write_whole
-from ..errors import UsageError
+from ..errors import PruningError
 from ..pruning.resume import LAST, copy_whole, mend_checkpoints, updates_of
 from .checks import check_folder, check_machine, check_run
 from .processes import locked, run_logged
@@ -49,7 +49,7 @@ def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
         what each ``result.json`` holds, one a budget.
 
     Raises:
-        UsageError: something is missing, or a command failed.
+        PruningError: something is missing, or a command failed.
     """
     check_run(run)
     with locked(run.folder, wait) as lock:
@@ -82,11 +82,11 @@ def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) 
     """Runs one command of a run.
 
     Raises:
-        UsageError: it failed; its last words, and where the others are.
+        PruningError: it failed; its last words, and where the others are.
     """
     status = run_logged(command, output, log, environment_of(run), lock)
     if status != 0:
-        raise UsageError(
+        raise PruningError(
             f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); log: {log}"
         )
 
@@ -108,7 +108,7 @@ def _train(run: Run, lock: int) -> None:
     if not has_trained(run):
         _step(run, train_command(run.recipe, run.folder, on_cpu(run)), log, log, lock)
     if not (run.folder / BEST).exists():
-        raise UsageError(f"training left no {BEST} in {run.folder}; see {log}")
+        raise PruningError(f"training left no {BEST} in {run.folder}; see {log}")
 
 
 def has_trained(run: Run) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import UsageError
+from ..errors import PruningError
 from .execute import execute, interrupt
 from .run import Run
 
@@ -51,7 +51,7 @@ def attempt(run: Run) -> str | None:
     """Executes a run; returns why it failed, in one line, or None."""
     try:
         execute(run, wait=True)
-    except (UsageError, Exception) as error:  # one bad run must not stop a sweep
+    except (PruningError, Exception) as error:  # one bad run must not stop a sweep
         return _one_line(error)
     return None
 
@@ -115,7 +115,7 @@ class SubmititLauncher:
         try:
             import submitit
         except ImportError as error:
-            raise UsageError(
+            raise PruningError(
                 f"--launcher submitit needs it ({error}): pip install submitit"
             ) from None
         self.limit = limit
@@ -125,7 +125,7 @@ class SubmititLauncher:
             self._executor = submitit.AutoExecutor(folder / "jobs", cluster=cluster)
             self._executor.update_parameters(**parameters)
         except Exception as error:  # whatever a cluster's plug-in finds amiss
-            raise UsageError(f"submitit refuses: {_one_line(error)}") from None
+            raise PruningError(f"submitit refuses: {_one_line(error)}") from None
         self._is_local = self._executor.cluster == "local"
         self._jobs: list[Any] = []
 

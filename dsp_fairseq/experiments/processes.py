@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 GRACE_SECONDS = 5.0
 """How long children may take to end before they are killed."""
@@ -122,19 +122,19 @@ def locked(folder: Path, wait: bool) -> Iterator[int]:
     The lock is free as soon as the last of them has ended, however it ended.
 
     Raises:
-        UsageError: there is no writing in it, or another process holds it and ``wait`` is false.
+        PruningError: there is no writing in it, or another process holds it and ``wait`` is false.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
+        raise PruningError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
         while not _take(descriptor):
             if _stopping:
                 raise KeyboardInterrupt
             if not wait:
-                raise UsageError(f"{folder} is being worked on by another process")
+                raise PruningError(f"{folder} is being worked on by another process")
             time.sleep(WAIT_SECONDS)
         yield descriptor
     finally:

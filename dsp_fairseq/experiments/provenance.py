@@ -14,7 +14,7 @@ import sacrebleu
 import torch
 
 from ..about import USER_DIR, __version__
-from ..errors import UsageError
+from ..errors import PruningError
 
 _FAIRSEQ = ("fairseq-fixed", "fairseq")
 
@@ -70,14 +70,14 @@ def data_hash(folder: Path) -> str:
     """SHA-256 over names and contents of the binarised data and its dictionaries.
 
     Raises:
-        UsageError: the folder holds no binarised data.
+        PruningError: the folder holds no binarised data.
     """
     files = sorted(
         [*folder.glob("*.bin"), *folder.glob("*.idx"), *folder.glob("dict.*.txt")],
         key=lambda path: path.name,
     )
     if not any(path.name.startswith("train.") for path in files):
-        raise UsageError(f"{folder} holds no binarised data (train.*.bin)")
+        raise PruningError(f"{folder} holds no binarised data (train.*.bin)")
     digest = hashlib.sha256()
     for path in files:
         stat = path.stat()

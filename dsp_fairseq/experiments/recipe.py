@@ -13,7 +13,7 @@ import yaml
 from fairseq import options
 
 from ..about import USER_DIR
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..heads.layout import HeadLayout
 from ..pruning.flags import PruningConfig
@@ -82,11 +82,11 @@ class Recipe:
         """The seed of everything.
 
         Raises:
-            UsageError: the flag is no number.
+            PruningError: the flag is no number.
         """
         text = str(self.train.get("seed", 1))
         if not text.isdecimal():
-            raise UsageError(f"recipe {self.name}: seed {text!r} is not a whole number from 0 on")
+            raise PruningError(f"recipe {self.name}: seed {text!r} is not a whole number from 0 on")
         return int(text)
 
     @property
@@ -123,16 +123,16 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping.
 
     Raises:
-        UsageError: no such file, or one that holds something else.
+        PruningError: no such file, or one that holds something else.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise PruningError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold 'key: value' lines")
+        raise PruningError(f"{path} must hold 'key: value' lines")
     return content
 
 
@@ -140,14 +140,14 @@ def load_recipe(path: Path) -> Recipe:
     """Reads a recipe and what it ``extends``.
 
     Raises:
-        UsageError: a file that cannot be read, an unknown key, or one that is missing.
+        PruningError: a file that cannot be read, an unknown key, or one that is missing.
     """
     return parse_recipe(_read_extended(path, ()), path)
 
 
 def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
-        raise UsageError(f"{path} extends itself")
+        raise PruningError(f"{path} extends itself")
     own = load_yaml(path)
     base = own.pop("extends", None)
     if base is None:
@@ -165,25 +165,25 @@ def parse_recipe(content: Mapping[str, Any], path: Path) -> Recipe:
     """A recipe from what its file holds; ``path`` is for messages.
 
     Raises:
-        UsageError: an unknown key, a missing one, or a value of another kind.
+        PruningError: an unknown key, a missing one, or a value of another kind.
     """
     unknown = sorted(set(content) - _KEYS)
     if unknown:
-        raise UsageError(
+        raise PruningError(
             f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}"
         )
     for key in ("name", "data", "train"):
         if not content.get(key):
-            raise UsageError(f"{path}: '{key}' is missing")
+            raise PruningError(f"{path}: '{key}' is missing")
     for key in _MAPPINGS:
         if not isinstance(content.get(key) or {}, dict):
-            raise UsageError(f"{path}: '{key}' must hold 'flag: value' lines")
+            raise PruningError(f"{path}: '{key}' must hold 'flag: value' lines")
     evaluate = content.get("evaluate", ["valid", "test"])
     if not isinstance(evaluate, list) or not set(evaluate) <= {"valid", "test"}:
-        raise UsageError(f"{path}: 'evaluate' must be a list of valid and test, not {evaluate!r}")
+        raise PruningError(f"{path}: 'evaluate' must be a list of valid and test, not {evaluate!r}")
     processes = content.get("processes", 1)
     if not isinstance(processes, int) or processes < 1:
-        raise UsageError(f"{path}: 'processes' must be a number from 1 on, not {processes!r}")
+        raise PruningError(f"{path}: 'processes' must be a number from 1 on, not {processes!r}")
     score = content.get("score")
     return Recipe(
         name=str(content["name"]),
@@ -215,14 +215,14 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
     """``flag=value`` as given to ``--set``; true is a flag without a value, false takes it away.
 
     Raises:
-        UsageError: a text of another form.
+        PruningError: a text of another form.
     """
     special = {"true": True, "false": None, "": None}
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {text}: write FLAG=VALUE, as in --set max-update=500")
+            raise PruningError(f"--set {text}: write FLAG=VALUE, as in --set max-update=500")
         values[name] = special.get(value.lower(), value)
     return values
 
@@ -299,7 +299,7 @@ def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:
 def score_heads_command(recipe: Recipe, folder: Path) -> list[str]:
     """The command that chooses heads of the start checkpoint without training."""
     if recipe.start is None or recipe.score is None:
-        raise UsageError(f"recipe {recipe.name}: 'score' needs 'start', the checkpoint to score")
+        raise PruningError(f"recipe {recipe.name}: 'score' needs 'start', the checkpoint to score")
     given = {"num-of-heads": recipe.budget, "seed": str(recipe.seed), **recipe.score}
     output = {"output": str(folder / "scored.pt")}
     return [
@@ -334,12 +334,12 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     """Parses the flags as fairseq's own commands would, and checks the pruning flags.
 
     Raises:
-        UsageError: a flag that does not exist, a value that is refused, or a missing budget.
+        PruningError: a flag that does not exist, a value that is refused, or a missing budget.
     """
     if recipe.budget is None:
-        raise UsageError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
+        raise PruningError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
     if own := sorted(_OWN_FLAGS & recipe.train.keys()):
-        raise UsageError(
+        raise PruningError(
             f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
         )
     command = f"recipe {recipe.name}, fairseq-train"
@@ -368,8 +368,8 @@ def _parse(parse: Any, command: str) -> Any:
     try:
         with contextlib.redirect_stderr(errors):
             return parse()
-    except UsageError:
+    except PruningError:
         raise
     except SystemExit:
         last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
-        raise UsageError(f"{command}: {last.partition('error: ')[2] or last}") from None
+        raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None

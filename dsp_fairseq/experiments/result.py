@@ -11,7 +11,7 @@ from typing import Any
 
 from ..analysis.head_map import head_map_of
 from ..checkpoints.checkpoint import load_checkpoint
-from ..errors import UsageError
+from ..errors import PruningError
 from ..evaluation.bleu import score_file
 from ..export.export import count_parameters, slice_weights
 from ..pruning.resume import LAST
@@ -24,12 +24,12 @@ def read_result(folder: Path) -> dict[str, Any]:
     """The result of a finished run.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        PruningError: there is none, or it cannot be read.
     """
     try:
         return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {folder / RESULT_FILE}: {error}") from None
+        raise PruningError(f"cannot read {folder / RESULT_FILE}: {error}") from None
 
 
 def summarise(run: Run, target: Target) -> dict[str, Any]:
@@ -79,13 +79,13 @@ def generation_speed(folder: Path, split: str) -> tuple[float, float]:
     """Seconds and generated tokens per second, as fairseq-generate says them at its end.
 
     Raises:
-        UsageError: it did not say them.
+        PruningError: it did not say them.
     """
     # fairseq's log goes to either stream, depending on what was imported before it was set up.
     for path in (folder / f"{split}.log", folder / f"{split}.out"):
         if path.exists() and (found := _SPEED.search(path.read_text("utf-8", "replace"))):
             return float(found[1]), float(found[2])
-    raise UsageError(f"{folder / split}.log does not say how fast fairseq-generate was")
+    raise PruningError(f"{folder / split}.log does not say how fast fairseq-generate was")
 
 
 def train_seconds(run: Run) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..heads.layout import KINDS
 
 RUNS_FILE = "runs.jsonl"
@@ -105,13 +105,13 @@ def read_sweep(folder: Path) -> Sweep:
     """Reads ``runs.jsonl``; of several lines with one id the last counts.
 
     Raises:
-        UsageError: there is no such file, or a line is not a run's result.
+        PruningError: there is no such file, or a line is not a run's result.
     """
     path = folder / RUNS_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
+        raise PruningError(
             f"cannot read {path} ({error}): give the output folder of dsp-sweep"
         ) from None
     runs: dict[str, FinishedRun] = {}
@@ -127,14 +127,14 @@ def read_sweep(folder: Path) -> Sweep:
             if number == len(lines):
                 torn = True
                 continue
-            raise UsageError(f"{path}, line {number} is not JSON: {error}") from None
+            raise PruningError(f"{path}, line {number} is not JSON: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
+            raise PruningError(
                 f"{path}, line {number} is not the result of a run: {_what(error)}"
             ) from None
         runs[run.id] = run
     if not runs:
-        raise UsageError(f"{path} holds no finished run yet: let dsp-sweep finish one")
+        raise PruningError(f"{path} holds no finished run yet: let dsp-sweep finish one")
     order = sorted(
         runs.values(), key=lambda r: (r.recipe, not r.is_dense, r.method, r.budget, r.seed, r.id)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..pruning.resume import LAST
 from .provenance import data_hash, device, file_hash, git_state, versions
 from .recipe import (
@@ -86,14 +86,14 @@ def read_run(path: Path) -> Run:
     """The run that a recipe or a ``run.yaml`` describes.
 
     Raises:
-        UsageError: the file is neither.
+        PruningError: the file is neither.
     """
     content = load_yaml(path)
     if "format_version" not in content:
         recipe = load_recipe(path)
         return Run(recipe, default_folder(recipe))
     if content["format_version"] != FORMAT_VERSION or not isinstance(content.get("recipe"), dict):
-        raise UsageError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
+        raise PruningError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
     return Run(
         parse_recipe(content["recipe"], path),
         path.parent,
@@ -105,7 +105,7 @@ def read_run(path: Path) -> Run:
 
 def _threads(value: Any, path: Path) -> int:
     if type(value) is not int or value < 1:
-        raise UsageError(f"{path}: 'threads' must be a number from 1 on, not {value!r}")
+        raise PruningError(f"{path}: 'threads' must be a number from 1 on, not {value!r}")
     return value
 
 

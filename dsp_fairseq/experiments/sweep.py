@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import write_whole
-from ..errors import UsageError
+from ..errors import PruningError
 from .checks import check_run
 from .launchers import Handle, Launcher
 from .processes import locked
@@ -89,30 +89,30 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     """Reads a grid file; paths in it are relative to the folder in which the command is given.
 
     Raises:
-        UsageError: a file that cannot be read, an unknown key, one that is missing, or a value of
+        PruningError: a file that cannot be read, an unknown key, one that is missing, or a value of
             another kind.
     """
     content = load_yaml(path)
     unknown = sorted(set(content) - set(_KEYS))
     if unknown:
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
+        raise PruningError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     for key in ("recipe", "folder", "methods", "budgets", "seeds"):
         if not content.get(key):
-            raise UsageError(f"{path}: '{key}' is missing or empty")
+            raise PruningError(f"{path}: '{key}' is missing or empty")
     methods = content["methods"]
     if not isinstance(methods, dict) or not all(
         isinstance(flags or {}, dict) and _NAME.fullmatch(str(name)) and name != DENSE
         for name, flags in methods.items()
     ):
-        raise UsageError(
+        raise PruningError(
             f"{path}: 'methods' must hold 'name: {{flag: value}}' lines, with names of letters, "
             f"digits and -_. other than {DENSE}"
         )
     for name, flags in methods.items():
         if (flags or {}).get("budgets", "all") != "all":
-            raise UsageError(f"{path}: 'budgets' of method {name} can only be 'all'")
+            raise PruningError(f"{path}: 'budgets' of method {name} can only be 'all'")
         if not isinstance((flags or {}).get("score") or {}, dict):
-            raise UsageError(
+            raise PruningError(
                 f"{path}: 'score' of method {name} must hold flags of dsp-score-heads, as in "
                 "{method: michel}"
             )
@@ -121,9 +121,9 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
         if not isinstance(values, list) or not all(
             type(value) is int and value >= 0 for value in values
         ):
-            raise UsageError(f"{path}: '{key}' must be a list of whole numbers, not {values!r}")
+            raise PruningError(f"{path}: '{key}' must be a list of whole numbers, not {values!r}")
         if len(set(values)) != len(values):
-            raise UsageError(f"{path}: '{key}' names a number twice")
+            raise PruningError(f"{path}: '{key}' names a number twice")
     generate = content.get("generate") or {}
     recipe = load_recipe(Path(str(content["recipe"]))).with_generate(generate)
     dense, dense_folder = _dense(content.get("dense"), path, threads)
@@ -150,7 +150,7 @@ def _dense(content: Any, path: Path, threads: int) -> tuple[Run | None, Path | N
     if not isinstance(content, dict):
         return None, Path(str(content))
     if not content.get("recipe") or set(content) - {"recipe", "folder", "train"}:
-        raise UsageError(
+        raise PruningError(
             f"{path}: 'dense' must be a folder, or hold 'recipe' and perhaps 'folder' and 'train'"
         )
     recipe = load_recipe(Path(str(content["recipe"]))).with_train(content.get("train") or {})
@@ -188,7 +188,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     """Finds mistakes in the grid before anything is run.
 
     Raises:
-        UsageError: the first mistake.
+        PruningError: the first mistake.
     """
     read_lines(grid.folder / RUNS_FILE)
     coming = grid.dense is not None and not is_done(grid.dense)
@@ -197,7 +197,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     if grid.dense is None and grid.dense_folder is not None:
         result = grid.dense_folder / RESULT_FILE
         if not result.exists():
-            raise UsageError(
+            raise PruningError(
                 f"there is no {result} of the dense run: make it with "
                 f"dsp-run DENSE-RECIPE --save-dir {grid.dense_folder}"
             )
@@ -245,7 +245,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a ``runs.jsonl``; none if there is no such file.
 
     Raises:
-        UsageError: the file holds something else.
+        PruningError: the file holds something else.
     """
     if not path.exists():
         return []
@@ -253,9 +253,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [line for line in lines if line["id"] and line["folder"]]
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged ({error}): remove it, it will be made again") from None
+        raise PruningError(
+            f"{path} is damaged ({error}): remove it, it will be made again"
+        ) from None
 
 
 # ---- running

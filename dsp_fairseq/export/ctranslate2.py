@@ -15,7 +15,7 @@ from torch import nn
 
 from ..checkpoints.checkpoint import model_arguments
 from ..data.corpus import check_dictionaries
-from ..errors import UsageError
+from ..errors import PruningError
 from ..modules.attention import GatedAttention
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def _ctranslate2() -> Any:
         import ctranslate2
         import ctranslate2.converters
     except ImportError:
-        raise UsageError("CTranslate2 is not installed: pip install ctranslate2") from None
+        raise PruningError("CTranslate2 is not installed: pip install ctranslate2") from None
     return ctranslate2
 
 
@@ -48,7 +48,7 @@ def convert_to_ctranslate2(
         the number of parameters, those of the padding included.
 
     Raises:
-        UsageError: CTranslate2 is missing, or cannot hold this model.
+        PruningError: CTranslate2 is missing, or cannot hold this model.
     """
     ctranslate2 = _ctranslate2()
     from ctranslate2.converters import fairseq as reader
@@ -68,7 +68,7 @@ def convert_to_ctranslate2(
                 [str(path)], arg_overrides=overrides
             )
         except FileNotFoundError as error:
-            raise UsageError(
+            raise PruningError(
                 f"cannot find the dictionaries ({error}): name them with --data"
             ) from None
     model.eval()
@@ -106,7 +106,7 @@ def convert_to_ctranslate2(
 def _refuse(arguments: Any, activations: Container[str]) -> None:
     encoder, decoder = arguments.encoder_attention_heads, arguments.decoder_attention_heads
     if encoder != decoder:
-        raise UsageError(
+        raise PruningError(
             f"CTranslate2 has one head count, but --encoder-attention-heads is {encoder} and "
             f"--decoder-attention-heads {decoder}"
         )
@@ -116,15 +116,15 @@ def _refuse(arguments: Any, activations: Container[str]) -> None:
         ("--no-token-positional-embeddings", arguments.no_token_positional_embeddings),
     ):
         if value:
-            raise UsageError(f"CTranslate2 has no counterpart of {name}")
+            raise PruningError(f"CTranslate2 has no counterpart of {name}")
     if arguments.activation_fn not in activations:
-        raise UsageError(
+        raise PruningError(
             f"CTranslate2 has no counterpart of --activation-fn {arguments.activation_fn}"
         )
     for name in ("normalize_before", "embed_dim"):
         if getattr(arguments, f"encoder_{name}") != getattr(arguments, f"decoder_{name}"):
             flag = name.replace("_", "-")
-            raise UsageError(f"CTranslate2 wants --encoder-{flag} and --decoder-{flag} alike")
+            raise PruningError(f"CTranslate2 wants --encoder-{flag} and --decoder-{flag} alike")
 
 
 def pad_heads(attention: GatedAttention, heads: int) -> None:
@@ -152,7 +152,7 @@ def translate_with_ctranslate2(
     words = {lang: Dictionary.load(str(data / f"dict.{lang}.txt")) for lang in (source, target)}
     dataset = data_utils.load_indexed_dataset(str(data / f"test.{source}-{target}.{source}"))
     if len(dataset) != sentences:
-        raise UsageError(f"{data} has {len(dataset)} test sentences, not {sentences}")
+        raise PruningError(f"{data} has {len(dataset)} test sentences, not {sentences}")
     lines = [[words[source][token] for token in dataset[i][:-1]] for i in range(sentences)]
     translator = ctranslate2.Translator(
         str(model), inter_threads=1, intra_threads=torch.get_num_threads()
@@ -172,5 +172,5 @@ def translate_with_ctranslate2(
 def _languages(data: Path) -> tuple[str, str]:
     pair = data_utils.infer_language_pair(str(data))
     if None in pair:
-        raise UsageError(f"{data} holds no binarised test split")
+        raise PruningError(f"{data} holds no binarised test split")
     return pair

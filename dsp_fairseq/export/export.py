@@ -26,7 +26,7 @@ from ..checkpoints.checkpoint import (
 )
 from ..checkpoints.formats import FORMAT, FORMAT_KEY
 from ..checkpoints.validation import UNINITIALISED
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..heads.layout import HeadLayout, format_kept_heads
 from ..modules.attention import head_rows
@@ -130,12 +130,12 @@ def export_checkpoint(
         quantization: CTranslate2's, ``int8`` or ``float32``.
 
     Raises:
-        UsageError: the output exists, or the checkpoint cannot be exported.
+        PruningError: the output exists, or the checkpoint cannot be exported.
     """
     refuse_existing(output)
     state = load_checkpoint(source)
     if "dsp_signature" in state:
-        raise UsageError(f"{source} is exported already: give the training checkpoint")
+        raise PruningError(f"{source} is exported already: give the training checkpoint")
     head_map = head_map_of(state, source, num_of_heads)
     if head_map.importance is None:
         # An exported model that was trained further.

@@ -47,7 +47,7 @@ def translate(
     """Best hypotheses of a whole split, as fairseq-generate finds them, in the order of the data.
 
     Raises:
-        UsageError: the data cannot be read.
+        PruningError: the data cannot be read.
     """
     overrides = {"data": str(data)} | ({"num_of_heads": budget} if budget else {})
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(

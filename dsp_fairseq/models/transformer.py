@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
-from ..errors import UsageError
+from ..errors import PruningError
 from ..heads.layout import (
     DECODER_CROSS,
     DECODER_SELF,
@@ -161,7 +161,7 @@ class DspTransformerModel(TransformerModel):
     TACL 2021.
 
     Raises:
-        UsageError: an option that head pruning does not support, or a wrong pruning flag.
+        PruningError: an option that head pruning does not support, or a wrong pruning flag.
     """
 
     def __init__(
@@ -269,7 +269,7 @@ class DspTransformerModel(TransformerModel):
             return
         plan, layout = self.head_gates.plan, self.head_gates.layout
         if plan.pipelined and not self._has_loaded:
-            raise UsageError(
+            raise PruningError(
                 "--pruning-mode pipelined starts from a trained model: name its checkpoint with "
                 "--finetune-from-model"
             )
@@ -315,7 +315,7 @@ class DspTransformerModel(TransformerModel):
     def _adapt_gates(self, state_dict: dict[str, Tensor]) -> None:
         if isinstance(self.head_gates, FixedHeads):
             if "head_gates.importance" in state_dict:
-                raise UsageError(
+                raise PruningError(
                     "--kept-heads builds an exported model, but the checkpoint has all its heads: "
                     "start from the file that dsp-export wrote"
                 )
@@ -329,12 +329,12 @@ class DspTransformerModel(TransformerModel):
         # Exported models have the number of the format only.
         if set(missing) >= own.keys() - {FORMAT_KEY}:
             if self._differs_in_heads(state_dict):
-                raise UsageError(
+                raise PruningError(
                     "the checkpoint has other heads than this model: if dsp-export wrote it, build "
                     "its model with --kept-heads FILE"
                 )
             if not training_flag(self.args, "finetune_from_model"):
-                raise UsageError(
+                raise PruningError(
                     "the checkpoint is of a dense transformer, without head importance: start "
                     "from it with --finetune-from-model, or give its own --arch"
                 )
@@ -344,10 +344,10 @@ class DspTransformerModel(TransformerModel):
             )
             state_dict.update(own)
         elif missing:
-            raise UsageError(f"the checkpoint lacks {', '.join(missing)}: the file is damaged")
+            raise PruningError(f"the checkpoint lacks {', '.join(missing)}: the file is damaged")
         found = state_dict["head_gates.importance"].numel()
         if found != self.head_gates.layout.num_heads:
-            raise UsageError(
+            raise PruningError(
                 f"the checkpoint has {found} heads, this model "
                 f"{self.head_gates.layout}: their layers or heads differ"
             )

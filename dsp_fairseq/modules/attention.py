@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 
 class GatedAttention(MultiheadAttention):
@@ -64,7 +64,7 @@ class GatedAttention(MultiheadAttention):
         self.remove_closed_heads()
 
     def prepare_for_onnx_export_(self) -> None:
-        raise UsageError("ONNX export of a gated transformer is not supported")
+        raise PruningError("ONNX export of a gated transformer is not supported")
 
     def _weights(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Weights and biases of q, k, v, and the output weight, of the heads taking part."""
@@ -118,7 +118,7 @@ class GatedAttention(MultiheadAttention):
             output ``[T, B, C]`` and the weights ``[B, T, S]`` (``[H, B, T, S]`` per head) or None.
         """
         if before_softmax:
-            raise UsageError("before_softmax is not supported by the gated attention")
+            raise PruningError("before_softmax is not supported by the gated attention")
         target_len, batch, _ = query.shape
         heads = self.num_heads if self._kept is None else len(self._kept)
         if heads == 0:

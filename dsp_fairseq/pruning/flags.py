@@ -10,7 +10,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..checkpoints.checkpoint import load_checkpoint, model_arguments
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..heads.layout import NO_HEADS
 
@@ -190,7 +190,7 @@ def resolve_kept_heads(args: Any) -> None:
     So the configuration that is stored does not depend on another file.
 
     Raises:
-        UsageError: the file is not an exported checkpoint.
+        PruningError: the file is not an exported checkpoint.
     """
     path = Path(args.kept_heads)
     if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
@@ -198,9 +198,9 @@ def resolve_kept_heads(args: Any) -> None:
     exported = model_arguments(load_checkpoint(path))
     kept = getattr(exported, "kept_heads", None)
     if kept is None:
-        raise UsageError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
+        raise PruningError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
     if getattr(args, "num_of_heads", None) not in (None, exported.num_of_heads):
-        raise UsageError(
+        raise PruningError(
             f"--kept-heads {path} has {exported.num_of_heads} heads: leave out --num-of-heads"
         )
     with open_dict(args) if isinstance(args, DictConfig) else nullcontext():

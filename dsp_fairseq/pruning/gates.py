@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import (
     choose,
     gumbel_noise,
@@ -273,7 +273,7 @@ class HeadGates(nn.Module):
         """Brings the flags in line with the tensors that were just loaded.
 
         Raises:
-            UsageError: the checkpoint is frozen, and was trained for other budgets.
+            PruningError: the checkpoint is frozen, and was trained for other budgets.
         """
         self._set_frozen(bool(self.frozen))
         if self.is_frozen:
@@ -298,7 +298,7 @@ class HeadGates(nn.Module):
         trained = self.budgets.nonzero().flatten().tolist()
         for budget in self.plan.budgets:
             if budget not in trained:
-                raise UsageError(
+                raise PruningError(
                     f"the checkpoint is frozen at {' and '.join(map(str, trained))} heads, but "
                     f"--num-of-heads is {budget}: use a number it was trained for"
                 )

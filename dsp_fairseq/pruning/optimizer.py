@@ -11,7 +11,7 @@ from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from fairseq.utils import clip_grad_norm_
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import PruningError
 
 
 @dataclass
@@ -41,9 +41,9 @@ class DspAdam(FairseqAdam):
 
     def __init__(self, cfg: DspAdamConfig, params: Iterable[nn.Parameter]) -> None:
         if cfg.pruning_lr < 0 or cfg.pruning_clip_norm < 0:
-            raise UsageError("--pruning-lr and --pruning-clip-norm must not be negative")
+            raise PruningError("--pruning-lr and --pruning-clip-norm must not be negative")
         if not (math.isfinite(cfg.pruning_lr) and math.isfinite(cfg.pruning_clip_norm)):
-            raise UsageError("--pruning-lr and --pruning-clip-norm must be finite numbers")
+            raise PruningError("--pruning-lr and --pruning-clip-norm must be finite numbers")
         params = list(params)
         self._importance = [p for p in params if _is_importance(p)]
         weights = [p for p in params if not _is_importance(p)]

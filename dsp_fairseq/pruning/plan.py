@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..estimators import ESTIMATORS, Estimator
 from ..heads.layout import KINDS, HeadLayout
 from .flags import PruningConfig, training_flag
@@ -71,21 +71,21 @@ def parse_budgets(text: Any, num_heads: int) -> tuple[int, ...]:
     """One budget or several from their flag, as in ``6`` or ``6,12,24``.
 
     Raises:
-        UsageError: not given, no whole numbers within ``0..N``, or one of them twice.
+        PruningError: not given, no whole numbers within ``0..N``, or one of them twice.
     """
     allowed = f"a whole number from 0 to {num_heads} (this model has {num_heads} heads)"
     if text is None:
-        raise UsageError(f"--num-of-heads is missing: give {allowed}")
+        raise PruningError(f"--num-of-heads is missing: give {allowed}")
     budgets = []
     for part in str(text).split(","):
         try:
             budgets.append(int(part))
         except ValueError:
-            raise UsageError(f"--num-of-heads {part!r} is not {allowed}") from None
+            raise PruningError(f"--num-of-heads {part!r} is not {allowed}") from None
         if not 0 <= budgets[-1] <= num_heads:
-            raise UsageError(f"--num-of-heads {budgets[-1]} is not {allowed}")
+            raise PruningError(f"--num-of-heads {budgets[-1]} is not {allowed}")
     if len(set(budgets)) < len(budgets):
-        raise UsageError(f"--num-of-heads {text} names a budget twice")
+        raise PruningError(f"--num-of-heads {text} names a budget twice")
     return tuple(budgets)
 
 
@@ -93,11 +93,11 @@ def parse_budget(text: Any, num_heads: int) -> int:
     """As :func:`parse_budgets`, where there can be only one.
 
     Raises:
-        UsageError: as there, and for several.
+        PruningError: as there, and for several.
     """
     budgets = parse_budgets(text, num_heads)
     if len(budgets) > 1:
-        raise UsageError(f"--num-of-heads {text}: one number is wanted here")
+        raise PruningError(f"--num-of-heads {text}: one number is wanted here")
     return budgets[0]
 
 
@@ -105,28 +105,28 @@ def parse_floors(text: str, layout: HeadLayout) -> Floors:
     """(indices, at least) pairs from ``kind=count,kind=count``.
 
     Raises:
-        UsageError: an unknown kind, a count that is no whole number, or more than there are.
+        PruningError: an unknown kind, a count that is no whole number, or more than there are.
     """
     floors = {}
     for part in filter(None, (text or "").replace(" ", "").split(",")):
         kind, _, count = part.partition("=")
         if kind not in KINDS or not count.isdecimal() or kind in floors:
-            raise UsageError(
+            raise PruningError(
                 f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
                 f"{', '.join(KINDS)}"
             )
         indices = layout.indices(kind)
         if int(count) > len(indices):
-            raise UsageError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
+            raise PruningError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
         floors[kind] = (tuple(indices), int(count))
     return tuple(floors.values())
 
 
 def check_floors(config: PruningConfig, floors: Floors, budget: int) -> None:
-    """Raises ``UsageError`` where the floors ask for more heads than the budget has."""
+    """Raises ``PruningError`` where the floors ask for more heads than the budget has."""
     least = sum(count for _, count in floors)
     if least > budget:
-        raise UsageError(
+        raise PruningError(
             f"--keep-at-least {config.keep_at_least} asks for more heads than --num-of-heads: "
             f"{budget} is below the {least} heads that it names"
         )
@@ -134,7 +134,7 @@ def check_floors(config: PruningConfig, floors: Floors, budget: int) -> None:
 
 def _not_negative(flag: str, value: int) -> int:
     if int(value) < 0:
-        raise UsageError(f"--{flag} {value} must not be negative")
+        raise PruningError(f"--{flag} {value} must not be negative")
     return int(value)
 
 
@@ -147,9 +147,9 @@ def _temperatures(config: PruningConfig, defaults: tuple[float, float]) -> tuple
     )
     for flag, value in (("initial", start), ("final", end)):
         if not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"--{flag}-temperature {value:g} must be a positive number")
+            raise PruningError(f"--{flag}-temperature {value:g} must be a positive number")
     if end > start:
-        raise UsageError(
+        raise PruningError(
             f"--final-temperature {end:g} is above --initial-temperature {start:g}: "
             "the temperature may only fall"
         )
@@ -161,7 +161,7 @@ def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[fl
     defaults = estimator.noise_scales
     if defaults is None:
         if given != (None, None) or config.gate_noise != "gumbel":
-            raise UsageError(
+            raise PruningError(
                 f"--gate-estimator {config.gate_estimator} adds no noise to importance: leave out "
                 "--gate-noise, --initial-noise and --final-noise"
             )
@@ -169,24 +169,24 @@ def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[fl
     start, end = (d if g is None else float(g) for g, d in zip(given, defaults, strict=True))
     for flag, value in (("initial", start), ("final", end)):
         if not (value >= 0 and math.isfinite(value)):
-            raise UsageError(f"--{flag}-noise {value:g} must be a number from 0 on")
+            raise PruningError(f"--{flag}-noise {value:g} must be a number from 0 on")
     return start, end
 
 
 def _estimator(config: PruningConfig, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
     name = config.gate_estimator
     if name not in ESTIMATORS:
-        raise UsageError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
+        raise PruningError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
     for flag, value, owner in (
         ("l0-penalty", config.l0_penalty, "hard-concrete"),
         ("concentrator", config.concentrator, "pass"),
     ):
         if value and name != owner:
-            raise UsageError(f"--{flag} belongs to --gate-estimator {owner}, not to {name}")
+            raise PruningError(f"--{flag} belongs to --gate-estimator {owner}, not to {name}")
         if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise UsageError(f"--{flag} {value:g} must be a number from 0 on")
+            raise PruningError(f"--{flag} {value:g} must be a number from 0 on")
     if len(budgets) > 1 and not ESTIMATORS[name].exact:
-        raise UsageError(
+        raise PruningError(
             f"--gate-estimator {name} draws gates that do not depend on K: with it, "
             "--num-of-heads takes one budget"
         )
@@ -202,7 +202,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     """Parses and checks all pruning flags.
 
     Raises:
-        UsageError: the first flag that cannot be used, and what would do.
+        PruningError: the first flag that cannot be used, and what would do.
     """
     config = PruningConfig.from_namespace(args)
     budgets = parse_budgets(config.num_of_heads, layout.num_heads)
@@ -213,7 +213,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     freeze_after = config.freeze_heads_after
     pipelined = config.pruning_mode == "pipelined"
     if config.finetune_updates is not None and not pipelined:
-        raise UsageError("--finetune-updates belongs to --pruning-mode pipelined")
+        raise PruningError("--finetune-updates belongs to --pruning-mode pipelined")
     seed = config.gate_seed if config.gate_seed is not None else training_flag(args, "seed")
     return PruningPlan(
         budgets=budgets,
@@ -243,14 +243,14 @@ def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> No
     """Says what will happen where the schedule does not fit into the training.
 
     Raises:
-        UsageError: the training would not end where the fine-tuning does.
+        PruningError: the training would not end where the fine-tuning does.
     """
     if set(plan.budgets) <= {0, layout.num_heads}:
         return
     if plan.finetune_updates is not None:
         end = plan.freeze_after + plan.finetune_updates
         if max_update != end:
-            raise UsageError(
+            raise PruningError(
                 f"the freeze after {plan.freeze_after} updates and --finetune-updates "
                 f"{plan.finetune_updates} make {end} updates: give --max-update {end}"
             )

@@ -12,7 +12,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.utils import split_paths
 
 from ..data.corpus import check_corpus
-from ..errors import UsageError
+from ..errors import PruningError
 from .criterion import DspLabelSmoothedCrossEntropyCriterion
 from .flags import training_flag
 
@@ -33,15 +33,15 @@ def refuse_unsupported(args: Any) -> None:
     """Refuses what head pruning cannot do, by the name of its flag.
 
     Raises:
-        UsageError: the first such flag that is set.
+        PruningError: the first such flag that is set.
     """
     for name, flag in _UNSUPPORTED:
         if getattr(args, name, None):
-            raise UsageError(f"{flag} is not supported by dsp_transformer")
+            raise PruningError(f"{flag} is not supported by dsp_transformer")
     optimizer = getattr(args, "optimizer", None)
     exported = getattr(args, "kept_heads", None) is not None
     if optimizer not in (None, "dsp_adam") and not exported:
-        raise UsageError(
+        raise PruningError(
             f"--optimizer {optimizer} would train importance at the model's learning rate: "
             "use --optimizer dsp_adam"
         )
@@ -50,7 +50,7 @@ def refuse_unsupported(args: Any) -> None:
         or getattr(args, "memory_efficient_fp16", False)
     )
     if flattens:
-        raise UsageError(
+        raise PruningError(
             "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
         )
     backend = getattr(args, "ddp_backend", None)
@@ -61,7 +61,7 @@ def refuse_unsupported(args: Any) -> None:
         and waits_for_all
         and not getattr(args, "find_unused_parameters", False)
     ):
-        raise UsageError(
+        raise PruningError(
             f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
             "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
         )
@@ -71,35 +71,35 @@ def refuse_training(args: Any) -> None:
     """Refuses what a training cannot do, or this machine, by the name of its flag.
 
     Raises:
-        UsageError: the first such flag that is set.
+        PruningError: the first such flag that is set.
     """
     criterion = training_flag(args, "criterion")
     known = CRITERION_REGISTRY.get(criterion, DspLabelSmoothedCrossEntropyCriterion)
     exported = getattr(args, "kept_heads", None) is not None
     if not (exported or issubclass(known, DspLabelSmoothedCrossEntropyCriterion)):
-        raise UsageError(
+        raise PruningError(
             f"--criterion {criterion} would leave out the penalties of the gates and the checks "
             "of the loss: use --criterion dsp_label_smoothed_cross_entropy"
         )
     if training_flag(args, "tpu"):
-        raise UsageError(
+        raise PruningError(
             "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
             "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
         )
     without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
     for flag in ("fp16", "amp"):
         if training_flag(args, flag) and without_gpu:
-            raise UsageError(f"--{flag} needs a GPU: leave it out to train on a CPU")
+            raise PruningError(f"--{flag} needs a GPU: leave it out to train on a CPU")
 
 
 def refuse_sharding(args: Any) -> None:
     """Refuses parameters that are spread over processes.
 
     Raises:
-        UsageError: ``--ddp-backend fully_sharded``.
+        PruningError: ``--ddp-backend fully_sharded``.
     """
     if getattr(args, "ddp_backend", None) == "fully_sharded":
-        raise UsageError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+        raise PruningError("--ddp-backend fully_sharded is not supported by dsp_transformer")
 
 
 def checked_when_parsed(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:

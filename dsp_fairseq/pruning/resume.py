@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import in_place_of, model_arguments, peek
-from ..errors import UsageError
+from ..errors import PruningError
 from ..heads.layout import HeadLayout
 from .flags import training_flag
 
@@ -46,7 +46,7 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
         layout: the heads of the model that is trained.
 
     Raises:
-        UsageError: the file is cut off, is no checkpoint, or its heads are not those of the model.
+        PruningError: the file is cut off or no checkpoint, or the model has other heads.
     """
     path = start_file(args)
     if path is None:
@@ -54,8 +54,8 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
         return
     try:
         state = peek(path)
-    except UsageError as error:
-        raise UsageError(f"{error.message}; {_way_on(path, args)}") from None
+    except PruningError as error:
+        raise PruningError(f"{error.message}; {_way_on(path, args)}") from None
     if path != Path(training_flag(args, "finetune_from_model") or ""):
         _warn_of_other_batches(state, training_flag(args, "update_epoch_batch_itr"))
     try:
@@ -63,7 +63,7 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
     except (KeyError, TypeError, ValueError):
         return  # of another kind of model, whose weights will not fit
     if stored.sites == layout.sites and stored.heads != layout.heads:
-        raise UsageError(
+        raise PruningError(
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
         )
@@ -73,9 +73,9 @@ def _refuse_missing(args: Any) -> None:
     """A file that was named and is not there: fairseq would end in a traceback, or start afresh."""
     tuned, restore = (training_flag(args, name) for name in ("finetune_from_model", "restore_file"))
     if tuned:
-        raise UsageError(f"there is no checkpoint {tuned} to start from (--finetune-from-model)")
+        raise PruningError(f"there is no checkpoint {tuned} to start from (--finetune-from-model)")
     if restore not in (None, LAST):
-        raise UsageError(f"there is no checkpoint {restore} to continue from (--restore-file)")
+        raise PruningError(f"there is no checkpoint {restore} to continue from (--restore-file)")
 
 
 def _warn_of_other_batches(state: Mapping[str, Any], fresh_batches: Any) -> None:
@@ -116,7 +116,7 @@ def newest_sound(folder: Path) -> tuple[Path, int] | None:
     for path in folder.glob("checkpoint*.pt"):
         try:
             state = peek(path)
-        except UsageError:
+        except PruningError:
             continue
         found.append((updates_of(state), path.name != LAST, path.stat().st_mtime_ns, path))
     if not found:

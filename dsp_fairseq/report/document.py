@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..checkpoints.checkpoint import in_place_of
-from ..errors import UsageError
+from ..errors import PruningError
 from ..experiments.results import (
     Curve,
     FinishedRun,
@@ -105,7 +105,7 @@ def gather(sweep: Sweep) -> list[RecipeRuns]:
     """Runs all paired tests of a sweep.
 
     Raises:
-        UsageError: runs of one recipe have different head layouts.
+        PruningError: runs of one recipe have different head layouts.
     """
     recipes = []
     for name in sweep.recipes:
@@ -139,7 +139,7 @@ def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
         by_shape.setdefault((run.num_heads, *sorted(sizes.items())), run)
     if len(by_shape) > 1:
         first, second, *_ = by_shape.values()
-        raise UsageError(
+        raise PruningError(
             f"{first.id} and {second.id} are both of the recipe {recipe!r}, but their models have "
             "different heads: give different recipes different names"
         )
@@ -490,7 +490,7 @@ def write_report(sweep_folder: Path, output: Path) -> list[str]:
         the names of the files. The same input gives the same bytes.
 
     Raises:
-        UsageError: no lines to report on, or a folder with other files in it.
+        PruningError: no lines to report on, or a folder with other files in it.
     """
     _check_output(output)
     sweep = read_sweep(sweep_folder)
@@ -509,7 +509,7 @@ def write_report(sweep_folder: Path, output: Path) -> list[str]:
             for name, content in files.items():
                 (folder / name).write_bytes(content)
     except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+        raise PruningError(f"cannot write {output}: {error.strerror or error}") from None
     return sorted(files)
 
 
@@ -517,7 +517,7 @@ def _check_output(output: Path) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise UsageError(f"{output} is a file: give another --output")
+        raise PruningError(f"{output} is a file: give another --output")
     names = {path.name for path in output.iterdir()}
     if not names:
         return
@@ -529,6 +529,6 @@ def _check_output(output: Path) -> None:
         if not own or not re.fullmatch(r"report\.(md|html)|[\w.-]+\.(svg|png)", name)
     }
     if foreign:
-        raise UsageError(
+        raise PruningError(
             f"{output} holds {min(foreign)}, which dsp-report did not write: give another --output"
         )

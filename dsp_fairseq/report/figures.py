@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..experiments.results import Curve, FinishedRun, groups, spread
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
@@ -23,7 +23,7 @@ try:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
-    raise UsageError(f"the figures need matplotlib ({error}): pip install matplotlib") from None
+    raise PruningError(f"the figures need matplotlib ({error}): pip install matplotlib") from None
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from pathlib import Path
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
 
-from ..errors import UsageError
+from ..errors import PruningError
 from ..evaluation.bleu import join_subwords, read_generated, read_prepared
 from ..experiments.results import FinishedRun
 
@@ -78,7 +78,7 @@ class Texts:
         """Hypotheses and references of a run's test set.
 
         Raises:
-            UsageError: there is no complete ``test.out``, or it is of another test set.
+            PruningError: there is no complete ``test.out``, or it is of another test set.
         """
         path = run.folder / "test.out"
         if path not in self._cache:
@@ -89,7 +89,7 @@ class Texts:
             )
             if prepared is not None:
                 if len(hypotheses) != len(prepared.references):
-                    raise UsageError(
+                    raise PruningError(
                         f"{path} has {len(hypotheses)} sentences, the test split has "
                         f"{len(prepared.references)}"
                     )
@@ -107,13 +107,13 @@ class Texts:
         """
         try:
             expected, references = self.read(baseline)
-        except UsageError:
+        except PruningError:
             return {}
         systems = []
         for run in runs:
             try:
                 hypotheses, own = self.read(run)
-            except UsageError:
+            except PruningError:
                 continue
             if own == references:
                 systems.append((run.id, hypotheses))

@@ -11,7 +11,7 @@ from dsp_fairseq.analysis.average import average_checkpoints, newest_checkpoints
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli.average import main
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -48,7 +48,7 @@ def save(arguments, task, tmp_path):
 
 
 def _refused(paths, tmp_path) -> str:
-    with pytest.raises(UsageError) as stop:
+    with pytest.raises(PruningError) as stop:
         average_checkpoints(paths, tmp_path / "average.pt")
     assert not (tmp_path / "average.pt").exists()
     assert "\n" not in str(stop.value)
@@ -243,7 +243,7 @@ def test_diverged_weights_are_refused(save, tmp_path):
 def test_nothing_is_overwritten_or_counted_twice(save, tmp_path):
     path = save("a")
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="exists: remove it or give another --output"):
+    with pytest.raises(PruningError, match="exists: remove it or give another --output"):
         main([str(path), "--output", str(path)])
     assert path.read_bytes() == before
     assert "is given twice" in _refused([path, tmp_path / "." / "a.pt"], tmp_path)
@@ -268,17 +268,17 @@ def test_the_newest_are_those_of_the_highest_epoch_and_update(tmp_path):
         (tmp_path / name).touch()
     newest = [path.name for path in newest_checkpoints(tmp_path, 3)]
     assert newest == ["checkpoint9.pt", "checkpoint_10_950.pt", "checkpoint_10_1000.pt"]
-    with pytest.raises(UsageError, match="has 4 numbered checkpoints, not 5: train without"):
+    with pytest.raises(PruningError, match="has 4 numbered checkpoints, not 5: train without"):
         newest_checkpoints(tmp_path, 5)
-    with pytest.raises(UsageError, match="from 1 on"):
+    with pytest.raises(PruningError, match="from 1 on"):
         newest_checkpoints(tmp_path, 0)
 
 
 def test_wrong_uses_of_last(tmp_path):
     output = ["--output", str(tmp_path / "average.pt")]
-    with pytest.raises(UsageError, match="is a folder: add --last N"):
+    with pytest.raises(PruningError, match="is a folder: add --last N"):
         main([str(tmp_path), *output])
-    with pytest.raises(UsageError, match="is not a folder: --last needs"):
+    with pytest.raises(PruningError, match="is not a folder: --last needs"):
         main([str(tmp_path / "none"), "--last", "2", *output])
-    with pytest.raises(UsageError, match="takes one folder of a run, not 2 paths"):
+    with pytest.raises(PruningError, match="takes one folder of a run, not 2 paths"):
         main(["a", "b", "--last", "2", *output])

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from dsp_fairseq.analysis.head_map import read_head_map, render_plot, to_json
 from dsp_fairseq.cli.heads import main
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import slice_weights
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 
@@ -213,7 +213,7 @@ def test_an_exported_model_may_keep_nothing(exported):
 
 
 def test_kept_heads_left_empty_is_no_export(exported):
-    with pytest.raises(UsageError, match="no head importance"):
+    with pytest.raises(PruningError, match="no head importance"):
         read_head_map(exported(""))
 
 
@@ -230,7 +230,7 @@ def test_kept_heads_left_empty_is_no_export(exported):
     ],
 )
 def test_damaged_kept_heads(exported, text, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         read_head_map(exported(text))
 
 
@@ -238,25 +238,25 @@ def test_damaged_kept_heads(exported, text, message):
 
 
 def test_files_that_are_no_checkpoint(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot read .*none\.pt: No such file"):
+    with pytest.raises(PruningError, match=r"cannot read .*none\.pt: No such file"):
         read_head_map(tmp_path / "none.pt")
-    with pytest.raises(UsageError, match="Is a directory"):
+    with pytest.raises(PruningError, match="Is a directory"):
         read_head_map(tmp_path)
     path = tmp_path / "file.pt"
     for content in (b"", b"some text\n", b"PK\x03\x04 cut off", bytes(range(256))):
         path.write_bytes(content)
-        with pytest.raises(UsageError, match="it is of another kind, or damaged") as caught:
+        with pytest.raises(PruningError, match="it is of another kind, or damaged") as caught:
             read_head_map(path)
         assert "\n" not in str(caught.value)
     torch.save({"model": {}, "cfg": {"model": Path("x")}}, path)
-    with pytest.raises(UsageError, match="it holds pathlib"):
+    with pytest.raises(PruningError, match="it holds pathlib"):
         read_head_map(path)
 
 
 def test_a_checkpoint_that_is_cut_off(gated, save):
     path = save(gated())
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UsageError, match="damaged"):
+    with pytest.raises(PruningError, match="damaged"):
         read_head_map(path)
 
 
@@ -274,13 +274,13 @@ def test_a_checkpoint_that_is_cut_off(gated, save):
 def test_foreign_checkpoints(tmp_path, state, message):
     path = tmp_path / "foreign.pt"
     torch.save(state, path)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         read_head_map(path)
 
 
 def test_a_dense_checkpoint(build_stock, save):
     config = Namespace(_name="transformer", encoder_layers=2)
-    with pytest.raises(UsageError, match=r"no head importance.* but of transformer$"):
+    with pytest.raises(PruningError, match=r"no head importance.* but of transformer$"):
         read_head_map(save(build_stock(), config))
 
 
@@ -297,13 +297,13 @@ def test_a_dense_checkpoint(build_stock, save):
 )
 def test_damaged_gates(gated, save, weights, message):
     path = save(gated(), **{f"head_gates.{name}": value for name, value in weights.items()})
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         read_head_map(path)
 
 
 def test_an_architecture_that_is_not_known(gated, save):
     config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
-    with pytest.raises(UsageError, match="does not say its model's encoder_attention_heads"):
+    with pytest.raises(PruningError, match="does not say its model's encoder_attention_heads"):
         read_head_map(save(gated(), config))
 
 
@@ -312,19 +312,19 @@ def test_an_architecture_that_is_not_known(gated, save):
 )
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_budget_that_no_model_can_have(gated, save, k, message, frozen):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         read_head_map(save(gated(6, frozen)), k)
 
 
 def test_budgets_that_this_model_cannot_have(gated, save, exported):
-    with pytest.raises(UsageError, match="frozen at 6 heads: --num-of-heads 7"):
+    with pytest.raises(PruningError, match="frozen at 6 heads: --num-of-heads 7"):
         read_head_map(save(gated(6, frozen=True)), "7")
-    with pytest.raises(UsageError, match="frozen at 1 heads: --num-of-heads 2"):
+    with pytest.raises(PruningError, match="frozen at 1 heads: --num-of-heads 2"):
         read_head_map(exported("encoder.self.0=1"), 2)
     model = gated(6, keep_at_least="decoder.cross=3,encoder.self=2")
-    with pytest.raises(UsageError, match="4 is below the 5 heads"):
+    with pytest.raises(PruningError, match="4 is below the 5 heads"):
         read_head_map(save(model), 4)
-    with pytest.raises(UsageError, match="--num-of-heads is missing"):
+    with pytest.raises(PruningError, match="--num-of-heads is missing"):
         read_head_map(save(gated(), _config(model, num_of_heads=None)))
 
 
@@ -437,7 +437,7 @@ def test_a_plot_of_equal_importance(build, save):
 
 def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match="pip install matplotlib"):
+    with pytest.raises(PruningError, match="pip install matplotlib"):
         main([str(save(gated())), "--plot", str(tmp_path / "heads.png")])
     assert not (tmp_path / "heads.png").exists()
 
@@ -449,7 +449,7 @@ def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
 def test_a_file_that_exists_stays_without_force(gated, save, capsys, tmp_path, flag):
     path, target = save(gated()), tmp_path / "heads.svg"
     target.write_text("mine")
-    with pytest.raises(UsageError, match="exists: give --force"):
+    with pytest.raises(PruningError, match="exists: give --force"):
         main([str(path), flag, str(target)])
     assert target.read_text() == "mine"
     _printed(capsys, path, flag, target, "--force")
@@ -459,21 +459,21 @@ def test_a_file_that_exists_stays_without_force(gated, save, capsys, tmp_path, f
 def test_outputs_that_cannot_be_written(gated, save, tmp_path, monkeypatch):
     path = str(save(gated()))
     for name in ("heads.jpg", "heads"):
-        with pytest.raises(UsageError, match=r"must end in one of \.png, \.svg, \.pdf"):
+        with pytest.raises(PruningError, match=r"must end in one of \.png, \.svg, \.pdf"):
             main([path, "--plot", str(tmp_path / name)])
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(PruningError, match="there is no folder"):
         main([path, "--json", str(tmp_path / "none" / "heads.json")])
-    with pytest.raises(UsageError, match="it is a folder"):
+    with pytest.raises(PruningError, match="it is a folder"):
         main([path, "--json", str(tmp_path), "--force"])
     same = str(tmp_path / "heads.svg")
-    with pytest.raises(UsageError, match="the same file"):
+    with pytest.raises(PruningError, match="the same file"):
         main([path, "--json", same, "--plot", same])
 
     def fail(self: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(PruningError, match="No space left"):
         main([path, "--json", str(tmp_path / "heads.json")])
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
@@ -481,7 +481,7 @@ def test_outputs_that_cannot_be_written(gated, save, tmp_path, monkeypatch):
 def test_the_checkpoint_itself_is_never_replaced(gated, save):
     path = save(gated())
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is the checkpoint"):
+    with pytest.raises(PruningError, match="is the checkpoint"):
         main([str(path), "--json", str(path), "--force"])
     assert path.read_bytes() == before
 
@@ -506,5 +506,5 @@ def test_as_a_module(gated, save, tmp_path):
 def test_a_dense_model_does_not_say_which_heads_to_keep(gated, save):
     path = save(gated(24))
     assert read_head_map(path).budget == 24
-    with pytest.raises(UsageError, match="trained with 24 heads, so nothing says which 6 to keep"):
+    with pytest.raises(PruningError, match="trained with 24 heads, so nothing says which 6 to keep"):
         read_head_map(path, 6)

@@ -16,7 +16,7 @@ from dsp_fairseq.analysis.ranking import (
     rank_heads,
     weight_norms,
 )
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.estimators import top_k_mask
 
 N = 24
@@ -121,7 +121,7 @@ def test_sites_are_normalised_and_ties_broken(build):
         *(4, 12, 20, 0, 16, 8)
     ]
     assert not normalise_per_site(torch.zeros(N), layout).any()
-    with pytest.raises(UsageError, match="not finite"):
+    with pytest.raises(PruningError, match="not finite"):
         normalise_per_site(scores.clone().fill_(torch.nan), layout)
 
 
@@ -226,7 +226,7 @@ def test_a_stock_config_becomes_a_gated_one(arguments, tmp_path, task, build_sto
 )
 def test_other_checkpoints_are_refused(arguments, tmp_path, flags, extra, message):
     state = {**_state(arguments(**flags)), **extra}
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         frozen_state(state, tmp_path / "x.pt", 5, "", 1)
 
 
@@ -236,5 +236,5 @@ def test_a_pruned_checkpoint_is_refused(arguments, build, tmp_path, frozen):
     if frozen:
         model.head_gates.adopt(torch.rand(N))
     state = {**_state(arguments("6")), "model": model.state_dict()}
-    with pytest.raises(UsageError, match="is pruned, to 6 of 24 heads: give a dense checkpoint"):
+    with pytest.raises(PruningError, match="is pruned, to 6 of 24 heads: give a dense checkpoint"):
         frozen_state(state, tmp_path / "x.pt", 5, "", 1)

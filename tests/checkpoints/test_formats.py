@@ -13,7 +13,7 @@ from fairseq.data import Dictionary
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.checkpoints.formats import FORMAT, FORMAT_KEY, format_of
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -83,12 +83,12 @@ def test_later_formats_are_refused(tmp_path, kind, number, message):
     state["model"][FORMAT_KEY] = torch.tensor(number)
     torch.save(state, path)
     for load in (read_head_map, _load_as_fairseq_does):
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(PruningError, match=message):
             load(path)
 
 
 def test_a_later_export_of_any_kind_is_refused(tmp_path):
     state = torch.load(DATA / "format1-pruned.pt", weights_only=True)
     torch.save({**state, "dsp_format": FORMAT + 1}, tmp_path / "later.pt")
-    with pytest.raises(UsageError, match="install a newer one"):
+    with pytest.raises(PruningError, match="install a newer one"):
         load_checkpoint(tmp_path / "later.pt")

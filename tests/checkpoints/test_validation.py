@@ -10,7 +10,7 @@ import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.validation import check_tensors
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 
 FC1 = "encoder.layers.0.fc1.weight"
 Q = "decoder.layers.1.encoder_attn.q_proj.weight"
@@ -62,10 +62,10 @@ def test_both_ways_of_loading_refuse_what_is_broken(frozen, build, save, name):
     changes, message = BROKEN[name]
     state = {**frozen, **{key: change(frozen[key]) for key, change in changes.items()}}
     path = save(state)
-    with pytest.raises(UsageError, match=message) as ours:
+    with pytest.raises(PruningError, match=message) as ours:
         read_head_map(path)
     assert str(path) in str(ours.value)
-    with pytest.raises(UsageError, match=message) as fairseqs:
+    with pytest.raises(PruningError, match=message) as fairseqs:
         build(6).load_state_dict(state)
     assert not {"\n"} & {*str(ours.value), *str(fairseqs.value)}
 
@@ -89,20 +89,20 @@ def test_what_is_sound_loads_both_ways(frozen, build, save):
 def test_another_architecture_is_named_by_its_difference(frozen, build, flags, message):
     model = build(6, **flags)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(UsageError, match=message) as stop:
+    with pytest.raises(PruningError, match=message) as stop:
         model.load_state_dict(dict(frozen))
     assert "\n" not in str(stop.value)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_weights_that_are_left_over_are_named(frozen, build):
-    with pytest.raises(UsageError, match=r"it has besides encoder\.extra"):
+    with pytest.raises(PruningError, match=r"it has besides encoder\.extra"):
         build(6).load_state_dict({**frozen, "encoder.extra": torch.zeros(2)})
 
 
 @pytest.mark.parametrize("value", ["four", None, [4]])
 def test_a_configuration_that_makes_no_sense(frozen, save, value):
-    with pytest.raises(UsageError, match="no numbers"):
+    with pytest.raises(PruningError, match="no numbers"):
         read_head_map(save(frozen, encoder_layers=value))
 
 
@@ -123,7 +123,7 @@ def test_pickled_code_is_refused_and_does_not_run(frozen, arguments, tmp_path, p
     state = {"args": None, "cfg": {"model": arguments(6)}, "model": dict(frozen)}
     state[place] = {**state.get(place, {}), "evil": _Evil(ran)}
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UsageError, match=r"it holds posix\.mkdir"):
+    with pytest.raises(PruningError, match=r"it holds posix\.mkdir"):
         read_head_map(path)
     assert not ran.exists()
 
@@ -132,11 +132,11 @@ def test_a_switch_that_would_run_code_is_refused(monkeypatch):
     from dsp_fairseq.checkpoints.checkpoint import allow_checkpoint_types
 
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(UsageError, match="unset it"):
+    with pytest.raises(PruningError, match="unset it"):
         allow_checkpoint_types()
 
 
 def test_a_namespace_is_no_state_dict(tmp_path):
     torch.save({"model": Namespace(), "cfg": {"model": {}}}, tmp_path / "x.pt")
-    with pytest.raises(UsageError, match="no weights under 'model'"):
+    with pytest.raises(PruningError, match="no weights under 'model'"):
         read_head_map(tmp_path / "x.pt")

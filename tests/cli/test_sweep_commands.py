@@ -16,7 +16,7 @@ import yaml
 
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.cli import sweep as sweep_command
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments import execute as run_module
 
 ROOT = Path(__file__).parents[2]
@@ -155,12 +155,12 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
     run_command.main([str(folder / "run.yaml")])
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    with pytest.raises(UsageError, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
+    with pytest.raises(PruningError, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
         run_command.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
 
     moved = record | {"data_sha256": "0" * 64}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
-    with pytest.raises(UsageError, match="is not what this run was made from"):
+    with pytest.raises(PruningError, match="is not what this run was made from"):
         run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
 

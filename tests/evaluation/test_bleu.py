@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dsp_fairseq.cli import score as score_command
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.evaluation.bleu import join_subwords, read_generated, score_file
 
 
@@ -75,22 +75,22 @@ def test_sentences_come_in_the_order_of_the_data(files):
     ],
 )
 def test_incomplete_outputs_are_refused(files, output, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         score_file(*files(output))
 
 
 def test_another_direction_is_refused(files):
     generated, data = files()
     (data / "raw/test.tgt").write_text("Ein Mann und ein Auto.\nEr sieht sie jetzt nicht.\n")
-    with pytest.raises(UsageError, match="are not those of the test split"):
+    with pytest.raises(PruningError, match="are not those of the test split"):
         score_file(generated, data)
 
 
 def test_foreign_folders_and_missing_files_are_refused(files, tmp_path):
     generated, data = files()
-    with pytest.raises(UsageError, match="is not a folder that data-prep/ made"):
+    with pytest.raises(PruningError, match="is not a folder that data-prep/ made"):
         score_file(generated, tmp_path)
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(PruningError, match="cannot read"):
         score_file(tmp_path / "none.out", data)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.cli import sweep as sweep_command
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments import sweep
 from dsp_fairseq.experiments.recipe import (
     arguments_of,
@@ -59,7 +59,7 @@ def test_a_recipe_extends_another(recipe, tmp_path):
 def test_mistakes_in_recipes_are_refused(tmp_path, text, message):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         load_recipe(path)
 
 
@@ -68,7 +68,7 @@ def test_flags_become_words():
     assert arguments_of(flags) == ["--lr", "0.5", "--cpu"]
     assert merge_flags(flags, {"--max_update": 3})["max-update"] == "3"
     assert parse_assignments(["a=1=2", "b=true", "c="]) == {"a": "1=2", "b": True, "c": None}
-    with pytest.raises(UsageError, match="write FLAG=VALUE"):
+    with pytest.raises(PruningError, match="write FLAG=VALUE"):
         parse_assignments(["a"])
 
 
@@ -102,7 +102,7 @@ def test_a_pipelined_run_ends_after_the_default_schedule_too(recipe):
     made = made.with_train({"gate-estimator": "random", "num-of-heads": 6, "cooldown-steps": 9})
     assert train_flags(made, Path("x"))["max-update"] == "100"
     check_flags(made, Path("x"))
-    with pytest.raises(UsageError, match="give --max-update 100"):
+    with pytest.raises(PruningError, match="give --max-update 100"):
         check_flags(made.with_train({"max-update": 109}), Path("x"))
 
 
@@ -141,7 +141,7 @@ def test_heads_chosen_without_training_are_fine_tuned_only(recipe):
     ],
 )
 def test_wrong_flags_are_found_without_training(recipe, flags, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         check_flags(recipe().with_train(flags), Path("x"))
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from dsp_fairseq.cli.run import with_arguments
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments import run as run_folder
 from dsp_fairseq.experiments.checks import check_data, check_folder, check_start, prepare_data
 from dsp_fairseq.experiments.result import generation_speed, valid_loss
@@ -25,9 +25,9 @@ def _arguments(**values):
 
 def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_path):
     made = recipe(prepare="bash make-data.sh", start="none.pt", **{"make-start": "dsp-run dense"})
-    with pytest.raises(UsageError, match=r"no data folder data/x: make it with: bash make-data.sh"):
+    with pytest.raises(PruningError, match=r"no data folder data/x: make it with: bash make-data.sh"):
         check_data(Run(made, tmp_path))
-    with pytest.raises(UsageError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"):
+    with pytest.raises(PruningError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"):
         check_start(Run(made, tmp_path))
 
 
@@ -42,9 +42,9 @@ def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, 
 
 
 def test_data_that_cannot_be_made_is_an_error(recipe):
-    with pytest.raises(UsageError, match="no data in data/x: that command ended with 3"):
+    with pytest.raises(PruningError, match="no data in data/x: that command ended with 3"):
         prepare_data(recipe(prepare="bash -c 'exit 3'"), "")
-    with pytest.raises(UsageError, match="does not say how data/x is made"):
+    with pytest.raises(PruningError, match="does not say how data/x is made"):
         prepare_data(recipe(), "")
 
 
@@ -67,13 +67,13 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
     assert moved.folder == tmp_path / "other"
 
     check_folder(run)
-    with pytest.raises(UsageError, match=r"other settings \(seed: 2 there, 3 here\)"):
+    with pytest.raises(PruningError, match=r"other settings \(seed: 2 there, 3 here\)"):
         check_folder(Run(made.with_train({"seed": 3}), folder))
 
     (data / "train.de-en.de.bin").write_bytes(b"abd")
-    with pytest.raises(UsageError, match="is not what this run was made from"):
+    with pytest.raises(PruningError, match="is not what this run was made from"):
         check_data(again)
-    with pytest.raises(UsageError, match="is not what this run was made from"):
+    with pytest.raises(PruningError, match="is not what this run was made from"):
         check_folder(run)
 
 
@@ -91,7 +91,7 @@ def test_another_start_is_noticed_after_training_began(recipe, tmp_path):
     (folder / "checkpoint_last.pt").touch()
     check_folder(run)
     start.write_bytes(b"two")
-    with pytest.raises(UsageError, match=r"not the checkpoint that .*run started from"):
+    with pytest.raises(PruningError, match=r"not the checkpoint that .*run started from"):
         check_folder(run)
     start.unlink()
     check_folder(run)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from dsp_fairseq.cli import sweep as sweep_command
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments import launchers, sweep
 from dsp_fairseq.experiments.execute import environment_of
 from dsp_fairseq.experiments.launchers import SubmititLauncher
@@ -173,7 +173,7 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
     ],
 )
 def test_mistakes_in_grids_are_refused(grid, content, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         grid(**content)
 
 
@@ -199,7 +199,7 @@ def test_lines_are_never_twice_and_heal(grid, tmp_path):
     assert names == ["gumbel-k6-s1", "gumbel-k12-s1", "other-k6-s1"]
 
     path.write_text("{\n")
-    with pytest.raises(UsageError, match="is damaged"):
+    with pytest.raises(PruningError, match="is damaged"):
         collect(made, jobs)
 
 
@@ -301,5 +301,5 @@ def test_local_runs_take_the_gpus_in_turn(grid, monkeypatch):
 
 
 def test_submitit_refuses_unknown_parameters(tmp_path):
-    with pytest.raises(UsageError, match="submitit refuses"):
+    with pytest.raises(PruningError, match="submitit refuses"):
         SubmititLauncher(tmp_path, 1, {"cluster": "local", "no_such_parameter": 1})

@@ -7,7 +7,7 @@ import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.formats import FORMAT
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import dense_state, export_checkpoint, pruned_state, slice_weights
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.models.transformer import DspTransformerModel
@@ -182,15 +182,15 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(checkpoint, tmp_p
     output = tmp_path / "out.pt"
     export_checkpoint(path, output, "pruned")
     before = output.read_bytes()
-    with pytest.raises(UsageError, match="exists: remove it"):
+    with pytest.raises(PruningError, match="exists: remove it"):
         export_checkpoint(path, output, "pruned")
     assert output.read_bytes() == before
-    with pytest.raises(UsageError, match="is exported already"):
+    with pytest.raises(PruningError, match="is exported already"):
         export_checkpoint(output, tmp_path / "again.pt", "pruned")
-    with pytest.raises(UsageError, match="frozen"):
+    with pytest.raises(PruningError, match="frozen"):
         export_checkpoint(path, tmp_path / "more.pt", "pruned", num_of_heads="7")
     (tmp_path / "text.pt").write_text("no checkpoint")
-    with pytest.raises(UsageError, match=r"text\.pt is not a checkpoint"):
+    with pytest.raises(PruningError, match=r"text\.pt is not a checkpoint"):
         export_checkpoint(tmp_path / "text.pt", tmp_path / "more.pt", "pruned")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "out.pt", "text.pt"]
 
@@ -203,7 +203,7 @@ def test_an_interrupted_export_leaves_nothing(checkpoint, tmp_path, monkeypatch)
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(UsageError, match="the disk is full"):
+    with pytest.raises(PruningError, match="the disk is full"):
         export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
@@ -250,7 +250,7 @@ def test_an_export_without_its_flag_is_told_the_flag(checkpoint, build, tmp_path
     _, path = checkpoint(6)
     export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
     weights = torch.load(tmp_path / "pruned.pt", weights_only=True)["model"]
-    with pytest.raises(UsageError, match="build its model with --kept-heads FILE"):
+    with pytest.raises(PruningError, match="build its model with --kept-heads FILE"):
         build(6).load_state_dict(weights)
 
 
@@ -264,7 +264,7 @@ def test_kept_heads_may_be_named_by_the_exported_file(checkpoint, build, tmp_pat
             "model"
         ].kept_heads
     )
-    with pytest.raises(UsageError, match="not a checkpoint that dsp-export wrote"):
+    with pytest.raises(PruningError, match="not a checkpoint that dsp-export wrote"):
         build(None, kept_heads=str(path))
-    with pytest.raises(UsageError, match="the checkpoint has all its heads"):
+    with pytest.raises(PruningError, match="the checkpoint has all its heads"):
         model.load_state_dict(torch.load(path, weights_only=True)["model"])

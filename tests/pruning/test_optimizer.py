@@ -8,7 +8,7 @@ import pytest
 import torch
 from fairseq.optim.fp16_optimizer import FP16Optimizer
 
-from dsp_fairseq.errors import NotFiniteError, UsageError
+from dsp_fairseq.errors import NotFiniteError, PruningError
 from dsp_fairseq.pruning.optimizer import DspAdam
 
 
@@ -119,9 +119,9 @@ def test_half_precision_clips_true_gradients_and_stops_at_the_freeze(build, batc
 
 
 def test_negative_rates_are_refused(build):
-    with pytest.raises(UsageError, match="--pruning-lr"):
+    with pytest.raises(PruningError, match="--pruning-lr"):
         _optimizer(build(6), pruning_lr=-1.0)
-    with pytest.raises(UsageError, match=r"--pruning-lr and .* finite"):
+    with pytest.raises(PruningError, match=r"--pruning-lr and .* finite"):
         _optimizer(build(6), pruning_lr=float("inf"))
 
 

@@ -20,7 +20,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from dsp_fairseq.cli.report import main
-from dsp_fairseq.errors import UsageError
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.evaluation.bleu import read_generated
 from dsp_fairseq.experiments.results import data_folder, dense_runs, groups, read_curve, read_sweep
 from dsp_fairseq.report import figures
@@ -357,12 +357,12 @@ def test_only_an_earlier_report_is_replaced(small, tmp_path, report):
     assert "12 of 48" not in report(small)
     assert not (output / "multi30k-joint-heads-12.svg").exists()
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds notes\.txt, which dsp-report did not write"):
+    with pytest.raises(PruningError, match=r"holds notes\.txt, which dsp-report did not write"):
         report(small)
     assert (output / "notes.txt").read_text() == "mine"
-    with pytest.raises(UsageError, match="which dsp-report did not write"):
+    with pytest.raises(PruningError, match="which dsp-report did not write"):
         main([str(small), "--output", str(small)])
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(PruningError, match="is a file"):
         main([str(small), "--output", str(small / "runs.jsonl")])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "dense-s1", "report", "sweep"]
 
@@ -383,19 +383,19 @@ def test_lines_that_make_no_sense_are_refused(small, tmp_path, change, message):
     lines = _lines(small)
     change(lines[1])
     _rewrite(small, lines)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(PruningError, match=message):
         write_report(small, tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
 def test_folders_without_results_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="give the output folder of dsp-sweep"):
+    with pytest.raises(PruningError, match="give the output folder of dsp-sweep"):
         read_sweep(tmp_path)
     (tmp_path / "runs.jsonl").write_text('{"id": "a", "re')
-    with pytest.raises(UsageError, match="holds no finished run yet"):
+    with pytest.raises(PruningError, match="holds no finished run yet"):
         read_sweep(tmp_path)
     (tmp_path / "runs.jsonl").write_text('{"id": \n{}\n')
-    with pytest.raises(UsageError, match="line 1 is not JSON"):
+    with pytest.raises(PruningError, match="line 1 is not JSON"):
         read_sweep(tmp_path)
 
 
