@@ -7,18 +7,17 @@ a short training, and every command of fairseq gets ``--cpu``.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from documentation import ROOT, blocks, commands
 from fairseq import checkpoint_utils
 
 from dsp_fairseq.analysis.head_map import read_head_map
 
-ROOT = Path(__file__).parents[2]
 MODULES = {
     "dsp-score": "cli.score",
     "dsp-heads": "cli.heads",
@@ -32,19 +31,6 @@ SMALL = (
     "--decoder-attention-heads 4 --lr-scheduler fixed"
 )
 SHORT = "--max-update 8"
-
-
-def _blocks(page: str, section: str) -> str:
-    """What a reader would paste from one section: its indented lines."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    (found,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    return "\n".join(re.findall(r"^    (.*)$", found, re.M))
-
-
-def _commands(page: str, section: str, name: str) -> list[str]:
-    """The commands of one name in a section, each as one line."""
-    text = _blocks(page, section).replace("\\\n", " ")
-    return [line.strip() for line in text.splitlines() if line.strip().startswith(name + " ")]
 
 
 @pytest.fixture(scope="module")
@@ -94,50 +80,65 @@ def paste(place):
     return run
 
 
+OWN_DATA, EXPORT = "Train on your own data", "Export a smaller model"
+
+
+def _script(page: str, section: str | None = None) -> str:
+    """All that a reader would paste from a page or a section of it."""
+    return "\n".join(blocks(page, section=section))
+
+
 @pytest.fixture(scope="module")
 def mine(place, paste):
-    """The five commands for one's own data, up to those for hydra."""
-    commands = _blocks("README.md", "Your own data in five commands")
-    return paste(commands.partition("fairseq-hydra-train")[0])
+    """What the README says about one's own data."""
+    return paste(_script("README.md", OWN_DATA))
 
 
 @pytest.mark.slow
 def test_two_text_files_become_a_pruned_model(place, mine):
     assert "sacrebleu" in mine
+    assert "\nH-0\t" in mine, "nothing was translated"
     assert read_head_map(place / "runs/mine/checkpoint_best.pt").mask.sum() == 18
 
 
 @pytest.mark.slow
-def test_the_pruned_model_is_exported_and_trained_further(place, mine, paste):
-    commands = _blocks("README.md", "A smaller model").partition("import ctranslate2")[0]
-    out = paste(commands)
-    assert "hypotheses are the same" in out
-    assert (place / "heads.png").exists() and (place / "runs/further/checkpoint_best.pt").exists()
+def test_the_pruned_model_is_exported(place, mine, paste):
+    assert "hypotheses are the same" in paste(_script("README.md", EXPORT))
+    assert (place / "heads.png").exists()
+
+
+@pytest.mark.slow
+def test_the_export_page(place, mine, paste):
+    paste("rm -f pruned.pt; " + _script("docs/export.md"))
+    assert (place / "heads.json").exists() and (place / "runs/further/checkpoint_best.pt").exists()
+    (serve,) = blocks("docs/export.md", "python")
+    (place / "serve.py").write_text(serve)
+    assert paste(f'"{sys.executable}" serve.py').startswith("[")
 
 
 @pytest.mark.slow
 def test_the_methods_page(place, mine, paste):
-    (training,) = _commands("README.md", "Your own data in five commands", "fairseq-train")
+    training = commands("README.md", OWN_DATA)[1]
     _, _, flags = training.partition("dsp_transformer_iwslt_de_en")
-    flags = "--arch dsp_transformer_iwslt_de_en" + flags.replace("--num-of-heads 18", "").replace(
-        "--save-dir runs/mine", "--save-dir runs/other"
-    )
+    flags = "--arch dsp_transformer_iwslt_de_en" + flags.replace("--num-of-heads 18", "")
+    flags, _, _ = flags.partition("--save-dir")
     dense = training.replace("--num-of-heads 18", "--num-of-heads 36").replace("runs/mine", "dense")
     paste(dense + "; cp dense/checkpoint_last.pt dense.pt")
 
     page = "docs/methods.md"
-    paste("\n".join(_commands(page, "Without training: `dsp-score-heads`", "dsp-score-heads")))
+    paste(_script(page, "Ranking without training"))
     assert read_head_map(place / "michel.pt").mask.sum() == 18
 
-    (pipelined,) = _commands(page, "Joint or pipelined: `--pruning-mode`", "fairseq-train")
-    short = "--cooldown-steps 4 --finetune-updates 3 --max-update 7"
-    paste(pipelined.replace("...", flags), short)
-    head_map = read_head_map(place / "runs/other/checkpoint_last.pt")
+    pipelined = _script(page, "Joint or pipelined").replace("...", flags)
+    short = "--cooldown-steps 4 --finetune-updates 3 --max-update 7 --save-dir runs/pipelined"
+    paste(pipelined, short)
+    head_map = read_head_map(place / "runs/pipelined/checkpoint_last.pt")
     assert head_map.frozen and head_map.budget == 18
-    shutil.rmtree(place / "runs/other")
 
-    (many,) = _commands(page, "One training, many budgets", "fairseq-train")
-    paste(many.replace("...", flags), "--cooldown-steps 4 --max-update 8")
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(place / "runs/other/checkpoint_last.pt"))
+    many = _script(page, "One training, several budgets").replace("...", flags)
+    translated = paste(many, "--cooldown-steps 4 --max-update 8")
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(place / "runs/many/checkpoint_last.pt"))
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
+    assert "\nH-0\t" in translated
+    assert read_head_map(place / "pruned12.pt").mask.sum() == 12
