@@ -13,8 +13,9 @@ from .about import USER_DIR, __version__  # noqa: F401
 
 if find_spec("fairseq") is not None:
     from .checkpoints.checkpoint import allow_checkpoint_types
+    from .errors import exits_in_one_line
 
-    allow_checkpoint_types()
+    exits_in_one_line(allow_checkpoint_types)()
 
     from .models import transformer  # noqa: F401
     from .pruning import criterion, optimizer  # noqa: F401

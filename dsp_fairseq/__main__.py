@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from .about import USER_DIR
-from .cli.parser import CommandParser
+from .cli.parser import CommandParser, command
 from .pruning.flags import PruningConfig
 from .pruning.optimizer import DspAdamConfig
 
@@ -21,6 +21,7 @@ def flags_help() -> str:
     return parser.format_help()
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m dsp_fairseq``."""
     parser = CommandParser(

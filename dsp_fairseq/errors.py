@@ -1,18 +1,49 @@
-"""How a command ends in one line: by a mistake that a user can mend, or by numbers that broke."""
+"""The errors of this package, and how they end a command in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-class PruningError(SystemExit):
-    """A mistake in flags, files or their combination.
-
-    It is a ``SystemExit``, so a command ends with this one line on standard error and exit status
-    1 instead of a traceback, and fairseq's ``except Exception`` around checkpoint loading does not
-    swallow it.
-    """
+class PruningError(Exception):
+    """A mistake in flags, files or their combination; its message says what to do, in one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"dsp_fairseq: error: {message}")
+        super().__init__(message)
         self.message = message
 
 
 class NotFiniteError(PruningError):
     """Training met a number that is not finite; what it would save now is worth nothing."""
+
+
+class CommandExit(SystemExit):
+    """A :class:`PruningError` on its way out of a command: one line, exit status 1."""
+
+    def __init__(self, error: PruningError) -> None:
+        super().__init__(f"dsp_fairseq: error: {error.message}")
+        self.error = error
+
+
+def exits_in_one_line(
+    function: Callable[_Arguments, _Result],
+) -> Callable[_Arguments, _Result]:
+    """Turns a :class:`PruningError` of this function into a :class:`CommandExit`.
+
+    For the ``main`` of a command, and for what fairseq's commands call: they print a traceback of
+    an exception, or go on after it (loading a checkpoint).
+    """
+
+    @wraps(function)
+    def wrapper(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except PruningError as error:
+            raise CommandExit(error) from error
+
+    return wrapper

@@ -37,7 +37,7 @@ from ..checkpoints.checkpoint import (
     without_optimizer,
 )
 from ..data.batches import load_split, split_batches
-from ..errors import PruningError
+from ..errors import CommandExit, PruningError
 from ..estimators import top_k_mask
 from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
@@ -271,8 +271,8 @@ def _build(
         raise _misfit(path, task, str(error).strip().splitlines()[-1].strip()) from None
     try:
         model.load_state_dict({**dense, **own})
-    except PruningError as error:
-        raise _misfit(path, task, error.message) from None
+    except CommandExit as end:
+        raise _misfit(path, task, end.error.message) from None
     return model.eval()
 
 

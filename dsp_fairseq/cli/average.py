@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..analysis.average import Average, average_checkpoints, newest_checkpoints
 from ..errors import PruningError
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
 def render(average: Average, output: Path) -> str:
@@ -20,6 +20,7 @@ def render(average: Average, output: Path) -> str:
     return f"{output}: mean of {number} checkpoint{plural} ({span}), {average.standing}{kept}"
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-average``."""
     parser = CommandParser(

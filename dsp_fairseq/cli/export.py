@@ -11,7 +11,7 @@ from ..data.corpus import check_corpus
 from ..errors import PruningError
 from ..export.export import FORMATS, Export, export_checkpoint
 from ..export.parity import compare
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
 def render(export: Export, format: str) -> str:
@@ -24,6 +24,7 @@ def render(export: Export, format: str) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-export``."""
     parser = CommandParser(

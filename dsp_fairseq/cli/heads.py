@@ -9,7 +9,7 @@ from pathlib import Path
 from ..analysis.head_map import PLOT_SUFFIXES, read_head_map, render_plot, render_text, to_json
 from ..checkpoints.checkpoint import write_whole
 from ..errors import PruningError
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
 def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None:
@@ -27,6 +27,7 @@ def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None
             raise PruningError(f"{path} exists: give --force to replace it")
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-heads``."""
     parser = CommandParser(

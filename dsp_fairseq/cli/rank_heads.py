@@ -13,7 +13,7 @@ from ..about import USER_DIR
 from ..analysis.head_map import HeadMap, render_counts
 from ..analysis.ranking import METHODS, score_checkpoint
 from ..errors import PruningError
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
 @contextmanager
@@ -60,6 +60,7 @@ def render(head_map: HeadMap, args: Namespace) -> str:
 _positive.__name__ = "number"
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-score-heads``."""
     parser = CommandParser(

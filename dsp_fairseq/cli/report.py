@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..report.document import counted, write_report
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-report``."""
     parser = CommandParser(

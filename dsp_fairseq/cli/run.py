@@ -28,9 +28,10 @@ from ..experiments.run import (
     read_run,
     stage_of,
 )
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-run``."""
     parser = CommandParser(

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..evaluation.bleu import score_file
-from .parser import CommandParser
+from .parser import CommandParser, command
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-score``."""
     parser = CommandParser(

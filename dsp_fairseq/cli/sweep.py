@@ -32,7 +32,7 @@ from ..experiments.sweep import (
     load_grid,
     run_jobs,
 )
-from .parser import CommandParser
+from .parser import CommandParser, command
 from .run import add_prepare_flag
 
 
@@ -105,6 +105,7 @@ class Display:
         console.print(render_table(self.jobs, self.results))
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-sweep``."""
     parser = CommandParser(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import PruningError
+from ..errors import CommandExit, PruningError
 from .execute import execute, interrupt
 from .run import Run
 
@@ -51,7 +51,7 @@ def attempt(run: Run) -> str | None:
     """Executes a run; returns why it failed, in one line, or None."""
     try:
         execute(run, wait=True)
-    except (PruningError, Exception) as error:  # one bad run must not stop a sweep
+    except (Exception, CommandExit) as error:  # one bad run must not stop a sweep
         return _one_line(error)
     return None
 

@@ -13,7 +13,7 @@ import yaml
 from fairseq import options
 
 from ..about import USER_DIR
-from ..errors import PruningError
+from ..errors import CommandExit, PruningError
 from ..estimators import ESTIMATORS
 from ..heads.layout import HeadLayout
 from ..pruning.flags import PruningConfig
@@ -368,8 +368,8 @@ def _parse(parse: Any, command: str) -> Any:
     try:
         with contextlib.redirect_stderr(errors):
             return parse()
-    except PruningError:
-        raise
+    except CommandExit as end:
+        raise end.error from None
     except SystemExit:
         last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
         raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None

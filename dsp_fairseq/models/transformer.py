@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
-from ..errors import PruningError
+from ..errors import PruningError, exits_in_one_line
 from ..heads.layout import (
     DECODER_CROSS,
     DECODER_SELF,
@@ -205,6 +205,7 @@ class DspTransformerModel(TransformerModel):
         gen_parser_from_dataclass(parser, PruningConfig())
 
     @classmethod
+    @exits_in_one_line
     def build_model(cls, args: Any, task: Any) -> DspTransformerModel:
         """Builds the model from fairseq-train's namespace or fairseq-hydra-train's config."""
         if getattr(args, "kept_heads", None) is not None:
@@ -243,6 +244,7 @@ class DspTransformerModel(TransformerModel):
                     return super().forward(*args, **kwargs)
         return super().forward(*args, **kwargs)
 
+    @exits_in_one_line
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         # fairseq has no hook between building a model and reading the checkpoint that training
         # starts from. fairseq-train counts the parameters there; no command that takes the model
@@ -253,6 +255,7 @@ class DspTransformerModel(TransformerModel):
             check_start_file(self.args, self.head_gates.layout)
         return super().parameters(recurse)
 
+    @exits_in_one_line
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         if self._has_trained:
             self.watch.check_saving(self.named_parameters())
@@ -262,6 +265,7 @@ class DspTransformerModel(TransformerModel):
         super().set_num_updates(num_updates)
         self.watch.begin(num_updates + 1)
 
+    @exits_in_one_line
     def _begin_training(self) -> None:
         self._has_trained = True
         self._hold_empty_sites()
@@ -291,6 +295,7 @@ class DspTransformerModel(TransformerModel):
         self.eval()
         super().make_generation_fast_(**kwargs)
 
+    @exits_in_one_line
     def load_state_dict(self, state_dict: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         result = super().load_state_dict(state_dict, *args, **kwargs)
         self._has_loaded = True
@@ -298,6 +303,7 @@ class DspTransformerModel(TransformerModel):
         self._open_heads()
         return result
 
+    @exits_in_one_line
     def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> None:
         """Checks that the checkpoint is of a gated model with this number of heads.
 

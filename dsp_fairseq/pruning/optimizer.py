@@ -11,7 +11,7 @@ from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from fairseq.utils import clip_grad_norm_
 from torch import Tensor, nn
 
-from ..errors import PruningError
+from ..errors import PruningError, exits_in_one_line
 
 
 @dataclass
@@ -39,6 +39,7 @@ class DspAdam(FairseqAdam):
     gradient norm clipped by itself. Once frozen it does not move at all, not even by momentum.
     """
 
+    @exits_in_one_line
     def __init__(self, cfg: DspAdamConfig, params: Iterable[nn.Parameter]) -> None:
         if cfg.pruning_lr < 0 or cfg.pruning_clip_norm < 0:
             raise PruningError("--pruning-lr and --pruning-clip-norm must not be negative")
@@ -64,6 +65,7 @@ class DspAdam(FairseqAdam):
         super().load_state_dict(state_dict, optimizer_overrides)
         self._set_importance_group()
 
+    @exits_in_one_line
     def clip_grad_norm(
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:

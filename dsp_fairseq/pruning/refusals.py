@@ -12,7 +12,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.utils import split_paths
 
 from ..data.corpus import check_corpus
-from ..errors import PruningError
+from ..errors import PruningError, exits_in_one_line
 from .criterion import DspLabelSmoothedCrossEntropyCriterion
 from .flags import training_flag
 
@@ -110,6 +110,7 @@ def checked_when_parsed(fill_in: Callable[[Any], None]) -> Callable[[Any], None]
     """
 
     @wraps(fill_in)
+    @exits_in_one_line
     def fill_in_and_check(args: Any) -> None:
         refuse_sharding(args)
         # Afterwards they are a configuration with a name, in other commands too.

@@ -11,7 +11,7 @@ from dsp_fairseq.analysis.average import average_checkpoints, newest_checkpoints
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli.average import main
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -243,7 +243,7 @@ def test_diverged_weights_are_refused(save, tmp_path):
 def test_nothing_is_overwritten_or_counted_twice(save, tmp_path):
     path = save("a")
     before = path.read_bytes()
-    with pytest.raises(PruningError, match="exists: remove it or give another --output"):
+    with pytest.raises(CommandExit, match="exists: remove it or give another --output"):
         main([str(path), "--output", str(path)])
     assert path.read_bytes() == before
     assert "is given twice" in _refused([path, tmp_path / "." / "a.pt"], tmp_path)
@@ -276,9 +276,9 @@ def test_the_newest_are_those_of_the_highest_epoch_and_update(tmp_path):
 
 def test_wrong_uses_of_last(tmp_path):
     output = ["--output", str(tmp_path / "average.pt")]
-    with pytest.raises(PruningError, match="is a folder: add --last N"):
+    with pytest.raises(CommandExit, match="is a folder: add --last N"):
         main([str(tmp_path), *output])
-    with pytest.raises(PruningError, match="is not a folder: --last needs"):
+    with pytest.raises(CommandExit, match="is not a folder: --last needs"):
         main([str(tmp_path / "none"), "--last", "2", *output])
-    with pytest.raises(PruningError, match="takes one folder of a run, not 2 paths"):
+    with pytest.raises(CommandExit, match="takes one folder of a run, not 2 paths"):
         main(["a", "b", "--last", "2", *output])

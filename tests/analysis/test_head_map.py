@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from dsp_fairseq.analysis.head_map import read_head_map, render_plot, to_json
 from dsp_fairseq.cli.heads import main
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import slice_weights
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
 
@@ -437,7 +437,7 @@ def test_a_plot_of_equal_importance(build, save):
 
 def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(PruningError, match="pip install matplotlib"):
+    with pytest.raises(CommandExit, match="pip install matplotlib"):
         main([str(save(gated())), "--plot", str(tmp_path / "heads.png")])
     assert not (tmp_path / "heads.png").exists()
 
@@ -449,7 +449,7 @@ def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
 def test_a_file_that_exists_stays_without_force(gated, save, capsys, tmp_path, flag):
     path, target = save(gated()), tmp_path / "heads.svg"
     target.write_text("mine")
-    with pytest.raises(PruningError, match="exists: give --force"):
+    with pytest.raises(CommandExit, match="exists: give --force"):
         main([str(path), flag, str(target)])
     assert target.read_text() == "mine"
     _printed(capsys, path, flag, target, "--force")
@@ -459,21 +459,21 @@ def test_a_file_that_exists_stays_without_force(gated, save, capsys, tmp_path, f
 def test_outputs_that_cannot_be_written(gated, save, tmp_path, monkeypatch):
     path = str(save(gated()))
     for name in ("heads.jpg", "heads"):
-        with pytest.raises(PruningError, match=r"must end in one of \.png, \.svg, \.pdf"):
+        with pytest.raises(CommandExit, match=r"must end in one of \.png, \.svg, \.pdf"):
             main([path, "--plot", str(tmp_path / name)])
-    with pytest.raises(PruningError, match="there is no folder"):
+    with pytest.raises(CommandExit, match="there is no folder"):
         main([path, "--json", str(tmp_path / "none" / "heads.json")])
-    with pytest.raises(PruningError, match="it is a folder"):
+    with pytest.raises(CommandExit, match="it is a folder"):
         main([path, "--json", str(tmp_path), "--force"])
     same = str(tmp_path / "heads.svg")
-    with pytest.raises(PruningError, match="the same file"):
+    with pytest.raises(CommandExit, match="the same file"):
         main([path, "--json", same, "--plot", same])
 
     def fail(self: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(PruningError, match="No space left"):
+    with pytest.raises(CommandExit, match="No space left"):
         main([path, "--json", str(tmp_path / "heads.json")])
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
@@ -481,7 +481,7 @@ def test_outputs_that_cannot_be_written(gated, save, tmp_path, monkeypatch):
 def test_the_checkpoint_itself_is_never_replaced(gated, save):
     path = save(gated())
     before = path.read_bytes()
-    with pytest.raises(PruningError, match="is the checkpoint"):
+    with pytest.raises(CommandExit, match="is the checkpoint"):
         main([str(path), "--json", str(path), "--force"])
     assert path.read_bytes() == before
 
@@ -506,5 +506,7 @@ def test_as_a_module(gated, save, tmp_path):
 def test_a_dense_model_does_not_say_which_heads_to_keep(gated, save):
     path = save(gated(24))
     assert read_head_map(path).budget == 24
-    with pytest.raises(PruningError, match="trained with 24 heads, so nothing says which 6 to keep"):
+    with pytest.raises(
+        PruningError, match="trained with 24 heads, so nothing says which 6 to keep"
+    ):
         read_head_map(path, 6)

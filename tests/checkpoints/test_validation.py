@@ -10,7 +10,7 @@ import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.validation import check_tensors
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit, PruningError
 
 FC1 = "encoder.layers.0.fc1.weight"
 Q = "decoder.layers.1.encoder_attn.q_proj.weight"
@@ -65,7 +65,7 @@ def test_both_ways_of_loading_refuse_what_is_broken(frozen, build, save, name):
     with pytest.raises(PruningError, match=message) as ours:
         read_head_map(path)
     assert str(path) in str(ours.value)
-    with pytest.raises(PruningError, match=message) as fairseqs:
+    with pytest.raises(CommandExit, match=message) as fairseqs:
         build(6).load_state_dict(state)
     assert not {"\n"} & {*str(ours.value), *str(fairseqs.value)}
 
@@ -89,14 +89,14 @@ def test_what_is_sound_loads_both_ways(frozen, build, save):
 def test_another_architecture_is_named_by_its_difference(frozen, build, flags, message):
     model = build(6, **flags)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(PruningError, match=message) as stop:
+    with pytest.raises(CommandExit, match=message) as stop:
         model.load_state_dict(dict(frozen))
     assert "\n" not in str(stop.value)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_weights_that_are_left_over_are_named(frozen, build):
-    with pytest.raises(PruningError, match=r"it has besides encoder\.extra"):
+    with pytest.raises(CommandExit, match=r"it has besides encoder\.extra"):
         build(6).load_state_dict({**frozen, "encoder.extra": torch.zeros(2)})
 
 

@@ -25,9 +25,13 @@ def _arguments(**values):
 
 def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_path):
     made = recipe(prepare="bash make-data.sh", start="none.pt", **{"make-start": "dsp-run dense"})
-    with pytest.raises(PruningError, match=r"no data folder data/x: make it with: bash make-data.sh"):
+    with pytest.raises(
+        PruningError, match=r"no data folder data/x: make it with: bash make-data.sh"
+    ):
         check_data(Run(made, tmp_path))
-    with pytest.raises(PruningError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"):
+    with pytest.raises(
+        PruningError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"
+    ):
         check_start(Run(made, tmp_path))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.formats import FORMAT
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import dense_state, export_checkpoint, pruned_state, slice_weights
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.models.transformer import DspTransformerModel
@@ -250,7 +250,7 @@ def test_an_export_without_its_flag_is_told_the_flag(checkpoint, build, tmp_path
     _, path = checkpoint(6)
     export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
     weights = torch.load(tmp_path / "pruned.pt", weights_only=True)["model"]
-    with pytest.raises(PruningError, match="build its model with --kept-heads FILE"):
+    with pytest.raises(CommandExit, match="build its model with --kept-heads FILE"):
         build(6).load_state_dict(weights)
 
 
@@ -264,7 +264,7 @@ def test_kept_heads_may_be_named_by_the_exported_file(checkpoint, build, tmp_pat
             "model"
         ].kept_heads
     )
-    with pytest.raises(PruningError, match="not a checkpoint that dsp-export wrote"):
+    with pytest.raises(CommandExit, match="not a checkpoint that dsp-export wrote"):
         build(None, kept_heads=str(path))
-    with pytest.raises(PruningError, match="the checkpoint has all its heads"):
+    with pytest.raises(CommandExit, match="the checkpoint has all its heads"):
         model.load_state_dict(torch.load(path, weights_only=True)["model"])

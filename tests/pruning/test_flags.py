@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ from dsp_fairseq.errors import PruningError
     ],
 )
 def test_mistakes_are_named(build, flags, message):
-    with pytest.raises(PruningError) as error:
+    with pytest.raises(CommandExit) as error:
         build(**{"num_of_heads": 6, **flags})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -93,7 +93,7 @@ def test_a_fitting_schedule_does_not_warn(build, batch, caplog):
 
 def test_a_dense_checkpoint_is_taken_only_when_asked_for(build, build_stock):
     dense = build_stock().state_dict()
-    with pytest.raises(PruningError, match="dense transformer"):
+    with pytest.raises(CommandExit, match="dense transformer"):
         build(6).load_state_dict(dict(dense))
     model = build(6, finetune_from_model="dense.pt")
     model.load_state_dict(dict(dense))
@@ -102,9 +102,9 @@ def test_a_dense_checkpoint_is_taken_only_when_asked_for(build, build_stock):
 
 def test_a_checkpoint_of_another_shape_is_refused_by_name(build):
     other = build(6, encoder_attention_heads=2).state_dict()
-    with pytest.raises(PruningError, match="the checkpoint has 20 heads, this model 24 heads"):
+    with pytest.raises(CommandExit, match="the checkpoint has 20 heads, this model 24 heads"):
         build(6).load_state_dict(other)
     damaged = build(6).state_dict()
     del damaged["head_gates.mask"]
-    with pytest.raises(PruningError, match=r"lacks head_gates\.mask"):
+    with pytest.raises(CommandExit, match=r"lacks head_gates\.mask"):
         build(6).load_state_dict(damaged)

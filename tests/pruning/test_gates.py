@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit
 
 
 def _open_heads(model) -> int:
@@ -150,7 +150,7 @@ def test_a_frozen_checkpoint_refuses_another_budget(build, batch):
     model = build(6, freeze_heads_after=0)
     model.train()
     model(**batch)
-    with pytest.raises(PruningError, match="frozen at 6 heads, but --num-of-heads is 7"):
+    with pytest.raises(CommandExit, match="frozen at 6 heads, but --num-of-heads is 7"):
         build(7).load_state_dict(model.state_dict())
 
 
@@ -252,7 +252,7 @@ def test_pipelined_takes_weights_as_constants_until_the_freeze(build, batch):
 
 
 def test_pipelined_needs_a_model_to_start_from(build, batch):
-    with pytest.raises(PruningError, match="name its checkpoint with --finetune-from-model"):
+    with pytest.raises(CommandExit, match="name its checkpoint with --finetune-from-model"):
         build(6, pruning_mode="pipelined").train()(**batch)
 
 
@@ -284,7 +284,7 @@ def test_a_frozen_order_serves_each_budget_that_was_trained(build, batch):
         one.load_state_dict(model.state_dict())
         assert one.head_gates.is_frozen
         assert one.eval().head_gates.open_mask().sum() == budget
-    with pytest.raises(PruningError, match="frozen at 4 and 9 heads, but --num-of-heads is 5"):
+    with pytest.raises(CommandExit, match="frozen at 4 and 9 heads, but --num-of-heads is 5"):
         build(5).load_state_dict(model.state_dict())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dsp_fairseq.errors import NotFiniteError
+from dsp_fairseq.errors import CommandExit, NotFiniteError
 from dsp_fairseq.pruning.nonfinite import UpdateWatch
 
 NAN, INF = torch.tensor(float("nan")), torch.tensor(float("inf"))
@@ -80,5 +80,5 @@ def test_nothing_broken_is_saved(build, batch):
     model.state_dict()
     with torch.no_grad():
         model.encoder.layers[0].fc1.weight[0, 0] = float("nan")
-    with pytest.raises(NotFiniteError, match=r"encoder\.layers\.0\.fc1\.weight is not finite"):
+    with pytest.raises(CommandExit, match=r"encoder\.layers\.0\.fc1\.weight is not finite"):
         model.state_dict()

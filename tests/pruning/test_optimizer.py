@@ -8,7 +8,7 @@ import pytest
 import torch
 from fairseq.optim.fp16_optimizer import FP16Optimizer
 
-from dsp_fairseq.errors import NotFiniteError, PruningError
+from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.pruning.optimizer import DspAdam
 
 
@@ -72,7 +72,7 @@ def test_a_broken_importance_gradient_is_reported(build, batch):
     optimizer = _optimizer(model)
     _backward(model, batch)
     model.head_gates.importance.grad[0] = float("nan")
-    with pytest.raises(NotFiniteError, match="the gradient of importance is not finite"):
+    with pytest.raises(CommandExit, match="the gradient of importance is not finite"):
         optimizer.clip_grad_norm(0.0)
     # A scaler of 16-bit gradients has its turn first, and looks at the norm.
     model.watch.scaled = True
@@ -119,9 +119,9 @@ def test_half_precision_clips_true_gradients_and_stops_at_the_freeze(build, batc
 
 
 def test_negative_rates_are_refused(build):
-    with pytest.raises(PruningError, match="--pruning-lr"):
+    with pytest.raises(CommandExit, match="--pruning-lr"):
         _optimizer(build(6), pruning_lr=-1.0)
-    with pytest.raises(PruningError, match=r"--pruning-lr and .* finite"):
+    with pytest.raises(CommandExit, match=r"--pruning-lr and .* finite"):
         _optimizer(build(6), pruning_lr=float("inf"))
 
 
