@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from ..checkpoints.checkpoint import (
     SCORED_BY,
-    architecture,
     in_place_of,
     load_checkpoint,
     model_arguments,
@@ -39,6 +38,7 @@ from ..checkpoints.checkpoint import (
 from ..data.batches import load_split, split_batches
 from ..errors import PruningError
 from ..estimators import top_k_mask
+from ..heads.family import architecture
 from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
 from ..pruning.flags import TRAINING_FLAGS, PruningConfig

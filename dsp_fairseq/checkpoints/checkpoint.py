@@ -25,6 +25,7 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from ..errors import PruningError
+from ..heads.family import architecture
 from .formats import check_format, upgrade_weights
 from .validation import check_tensors
 
@@ -121,11 +122,6 @@ def model_arguments(state: Mapping[str, Any]) -> Namespace:
         # Without the checks of a training's flags.
         inspect.unwrap(fill_in)(args)
     return args
-
-
-def architecture(args: Namespace) -> str | None:
-    """The name of the architecture, as fairseq-train or hydra stored it."""
-    return getattr(args, "_name", None) or getattr(args, "arch", None)
 
 
 def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:

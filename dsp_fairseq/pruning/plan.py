@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import PruningError
 from ..estimators import ESTIMATORS, Estimator
-from ..heads.layout import KINDS, HeadLayout
+from ..heads.layout import HeadLayout
 from .flags import PruningConfig, training_flag
 
 logger = logging.getLogger(__name__)
@@ -110,10 +110,10 @@ def parse_floors(text: str, layout: HeadLayout) -> Floors:
     floors = {}
     for part in filter(None, (text or "").replace(" ", "").split(",")):
         kind, _, count = part.partition("=")
-        if kind not in KINDS or not count.isdecimal() or kind in floors:
+        if kind not in layout.kinds() or not count.isdecimal() or kind in floors:
             raise PruningError(
                 f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
-                f"{', '.join(KINDS)}"
+                f"{', '.join(layout.kinds())}"
             )
         indices = layout.indices(kind)
         if int(count) > len(indices):
