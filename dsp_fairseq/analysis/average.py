@@ -13,15 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checkpoints.checkpoint import (
-    in_place_of,
     load_checkpoint,
     model_arguments,
-    refuse_existing,
     save_checkpoint,
     without_optimizer,
 )
 from ..checkpoints.validation import UNINITIALISED
 from ..errors import PruningError
+from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture, family_of
 from ..pruning.resume import updates_of
 from .head_map import HeadMap, head_map_of

@@ -16,10 +16,10 @@ from ..checkpoints.checkpoint import load_checkpoint, model_arguments
 from ..checkpoints.validation import check_attentions, check_gates
 from ..errors import PruningError
 from ..estimators import margin, top_k_mask
+from ..heads.budget import check_floors, parse_budget, parse_budgets, parse_floors
 from ..heads.family import architecture, family_of
 from ..heads.layout import HeadLayout, Site, parse_kept_heads
 from ..pruning.flags import PruningConfig
-from ..pruning.plan import check_floors, parse_budget, parse_budgets, parse_floors
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -146,7 +146,7 @@ def _from_gates(
             "to keep: rank them by dsp-score-heads"
         )
     floors = parse_floors(config.keep_at_least, layout)
-    check_floors(config, floors, budget)
+    check_floors(config.keep_at_least, floors, budget)
     mask = top_k_mask(importance, budget, floors)
     return HeadMap(layout, importance, mask, frozen=bool(frozen), budget=budget)
 

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import in_place_of, model_arguments, peek
+from ..checkpoints.checkpoint import model_arguments, peek
 from ..errors import PruningError
+from ..files import in_place_of
 from ..heads.family import family_of
 from ..heads.layout import HeadLayout
 from .flags import training_flag
