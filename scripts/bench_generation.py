@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from dsp_fairseq.analysis.head_map import HeadMap
 from dsp_fairseq.export.ctranslate2 import convert_to_ctranslate2
 from dsp_fairseq.export.export import pruned_state, zero_weights
+from dsp_fairseq.heads.family import family_of
 from dsp_fairseq.heads.layout import HeadLayout
 
 MASKS = ("even", "concentrated")
@@ -59,7 +60,7 @@ class Bench:
         torch.manual_seed(1)
         # Weights of a trained size, so that beams differ as they do in practice.
         self.weights = task.build_model(gated.model).state_dict()
-        self.layout = HeadLayout.from_config(gated.model)
+        self.layout = family_of(gated.model).layout(gated.model)
 
     def _config(self, budget: int) -> Any:
         return benchmark.configure(self.args.shape, True, "--num-of-heads", str(budget))

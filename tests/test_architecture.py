@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "dsp_fairseq"
 ROOMS = (
     "about",
     "errors",
+    "files",
     "estimators",
     "modules",
     "heads",

@@ -13,35 +13,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..checkpoints.checkpoint import (
-    architecture,
-    in_place_of,
     load_checkpoint,
     model_arguments,
-    refuse_existing,
     save_checkpoint,
     without_optimizer,
 )
 from ..checkpoints.validation import UNINITIALISED
 from ..errors import PruningError
+from ..files import in_place_of, refuse_existing
+from ..heads.family import architecture, family_of
 from ..pruning.resume import updates_of
 from .head_map import HeadMap, head_map_of
 
 GATES = "head_gates."
 IMPORTANCE = GATES + "importance"
 LAST_CHANGE = GATES + "last_change"
-
-STRUCTURE = (
-    "encoder_attention_heads",
-    "decoder_attention_heads",
-    "encoder_normalize_before",
-    "decoder_normalize_before",
-    "encoder_learned_pos",
-    "decoder_learned_pos",
-    "activation_fn",
-    "no_scale_embedding",
-    "no_token_positional_embeddings",
-)
-"""What changes the function of the same weights, without changing their shapes."""
 
 MOST_NAMED = 8
 """How many heads that differ a message names."""
@@ -58,7 +44,7 @@ class _Member:
         path: the file.
         heads: its heads, or None for a model without gates, such as fairseq's own.
         standing: ``dense``, ``frozen`` or ``exported``.
-        structure: names and values of :data:`STRUCTURE`, and the architecture.
+        structure: names and values of the family's, and the architecture.
         tensors: per name its shape and dtype, and the first name that shares its memory.
         fixed: the tensors that must be equal: integers, and gates other than importance.
         num_updates: how long it was trained, in updates.
@@ -98,7 +84,7 @@ def _member(path: Path, state: Mapping[str, Any]) -> _Member:
         heads,
         standing,
         {"architecture": architecture(arguments)}
-        | {name: getattr(arguments, name, None) for name in STRUCTURE},
+        | {name: getattr(arguments, name, None) for name in family_of(arguments).structure},
         {name: (value.shape, value.dtype, firsts[name]) for name, value in weights.items()},
         {name: value for name, value in weights.items() if _is_fixed(name, value)},
         updates_of(state),

@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoints.checkpoint import architecture, load_checkpoint, model_arguments
+from ..checkpoints.checkpoint import load_checkpoint, model_arguments
 from ..checkpoints.validation import check_attentions, check_gates
 from ..errors import PruningError
 from ..estimators import margin, top_k_mask
+from ..heads.budget import check_floors, parse_budget, parse_budgets, parse_floors
+from ..heads.family import architecture, family_of
 from ..heads.layout import HeadLayout, Site, parse_kept_heads
 from ..pruning.flags import PruningConfig
-from ..pruning.plan import check_floors, parse_budget, parse_budgets, parse_floors
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -101,10 +102,12 @@ def head_map_of(
 
 def _layout(path: Path, args: Namespace) -> HeadLayout:
     try:
-        return HeadLayout.from_config(args)
-    except KeyError as error:
+        return family_of(args).layout(args)
+    except PruningError as error:
+        raise PruningError(f"{path}: {error.message}") from None
+    except AttributeError as error:
         raise PruningError(
-            f"{path} does not say its model's {error.args[0]}, and its architecture "
+            f"{path} does not say its model's {error.name}, and its architecture "
             f"{architecture(args)!r} is not known"
         ) from None
     except (TypeError, ValueError) as error:
@@ -143,7 +146,7 @@ def _from_gates(
             "to keep: rank them by dsp-score-heads"
         )
     floors = parse_floors(config.keep_at_least, layout)
-    check_floors(config, floors, budget)
+    check_floors(config.keep_at_least, floors, budget)
     mask = top_k_mask(importance, budget, floors)
     return HeadMap(layout, importance, mask, frozen=bool(frozen), budget=budget)
 

@@ -28,17 +28,16 @@ from tqdm import tqdm
 
 from ..checkpoints.checkpoint import (
     SCORED_BY,
-    architecture,
-    in_place_of,
     load_checkpoint,
     model_arguments,
-    refuse_existing,
     save_checkpoint,
     without_optimizer,
 )
 from ..data.batches import load_split, split_batches
 from ..errors import CommandExit, PruningError
 from ..estimators import top_k_mask
+from ..files import in_place_of, refuse_existing
+from ..heads.family import architecture
 from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
 from ..pruning.flags import TRAINING_FLAGS, PruningConfig

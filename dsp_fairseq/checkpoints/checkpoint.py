@@ -1,4 +1,4 @@
-"""Reading translation checkpoints without running code from them, and writing whole files."""
+"""Reading checkpoints without running code from them, and writing them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import copy
 import inspect
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from ..errors import PruningError
+from ..heads.family import architecture
 from .formats import check_format, upgrade_weights
 from .validation import check_tensors
 
@@ -123,11 +121,6 @@ def model_arguments(state: Mapping[str, Any]) -> Namespace:
     return args
 
 
-def architecture(args: Namespace) -> str | None:
-    """The name of the architecture, as fairseq-train or hydra stored it."""
-    return getattr(args, "_name", None) or getattr(args, "arch", None)
-
-
 def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without weights and optimizer, whose config may be changed.
 
@@ -165,53 +158,3 @@ def save_checkpoint(state: Mapping[str, Any], path: Path, output: Path) -> None:
     except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
         reason = getattr(error, "strerror", None) or "the disk is full, or files may not be so big"
         raise PruningError(f"cannot write {output}: {reason}") from None
-
-
-def refuse_existing(output: Path) -> None:
-    """Nothing is overwritten.
-
-    Raises:
-        PruningError: the output exists.
-    """
-    if output.exists():
-        raise PruningError(f"{output} exists: remove it or give another --output")
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or none; there is a file of that name or not.
-
-    Raises:
-        PruningError: it cannot be written, or the disk is full.
-    """
-    with in_place_of(path) as part:
-        try:
-            part.write_bytes(content.encode() if isinstance(content, str) else content)
-        except OSError as error:
-            raise PruningError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-@contextmanager
-def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
-    """A temporary path beside ``output`` that takes its name at the end, or disappears.
-
-    Args:
-        output: the file or folder to write.
-        replace_folder: whether a folder of that name may make way.
-
-    Raises:
-        PruningError: there is no writing in that folder.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except FileExistsError:
-        raise PruningError(f"cannot write {output}: {output.parent} is a file") from None
-    except OSError as error:
-        raise PruningError(f"cannot write {output}: {error.strerror or error}") from None
-    try:
-        yield folder / output.name
-        if replace_folder and output.is_dir():
-            os.replace(output, folder / "before")
-        os.replace(folder / output.name, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..analysis.head_map import PLOT_SUFFIXES, read_head_map, render_plot, render_text, to_json
-from ..checkpoints.checkpoint import write_whole
 from ..errors import PruningError
+from ..files import write_whole
 from .parser import CommandParser, command
 
 

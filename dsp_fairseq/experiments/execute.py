@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from ..checkpoints.checkpoint import load_checkpoint, write_whole
+from ..checkpoints.checkpoint import load_checkpoint
 from ..errors import PruningError
+from ..files import write_whole
 from ..pruning.resume import LAST, copy_whole, mend_checkpoints, updates_of
 from .checks import check_folder, check_machine, check_run
 from .processes import locked, run_logged

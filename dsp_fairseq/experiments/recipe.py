@@ -15,7 +15,7 @@ from fairseq import options
 from ..about import USER_DIR
 from ..errors import CommandExit, PruningError
 from ..estimators import ESTIMATORS
-from ..heads.layout import HeadLayout
+from ..heads.family import family_of
 from ..pruning.flags import PruningConfig
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
@@ -348,7 +348,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     words = ["", *arguments_of(train_flags(recipe, folder))]
     args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
-        layout = HeadLayout.from_config(args)
+        layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
         if recipe.score is None:
             check_schedule(plan, layout, args.max_update)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ..errors import PruningError
-from ..heads.layout import KINDS
+from ..heads.family import known_kinds
 
 RUNS_FILE = "runs.jsonl"
 DENSE = "dense"
@@ -168,8 +168,8 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
         kept=kept,
         heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in kept},
     )
-    if set(run.kept) - set(KINDS):
-        raise ValueError(f"it keeps heads of {', '.join(sorted(set(run.kept) - set(KINDS)))}")
+    if unknown := sorted(set(run.kept) - set(known_kinds())):
+        raise ValueError(f"it keeps heads of {', '.join(unknown)}")
     for kind, layers in run.kept.items():
         numbers = {head for heads in layers for head in heads}
         if outside := numbers - set(range(run.heads_per_layer[kind])):

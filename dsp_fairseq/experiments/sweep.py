@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import write_whole
 from ..errors import PruningError
+from ..files import write_whole
 from .checks import check_run
 from .launchers import Handle, Launcher
 from .processes import locked

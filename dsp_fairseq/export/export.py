@@ -17,10 +17,8 @@ from ..analysis.head_map import HeadMap, head_map_of
 from ..checkpoints.checkpoint import (
     EXPORT_FORMAT,
     SCORED_BY,
-    in_place_of,
     load_checkpoint,
     model_arguments,
-    refuse_existing,
     save_checkpoint,
     without_optimizer,
 )
@@ -28,6 +26,7 @@ from ..checkpoints.formats import FORMAT, FORMAT_KEY
 from ..checkpoints.validation import UNINITIALISED
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
+from ..files import in_place_of, refuse_existing
 from ..heads.layout import HeadLayout, format_kept_heads
 from ..modules.attention import head_rows
 from ..pruning.flags import PruningConfig

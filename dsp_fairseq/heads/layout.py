@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from torch import Tensor
 ENCODER_SELF = "encoder.self"
 DECODER_SELF = "decoder.self"
 DECODER_CROSS = "decoder.cross"
-KINDS = (ENCODER_SELF, DECODER_SELF, DECODER_CROSS)
 
 NO_HEADS = "none"
 """How a model without heads is written where kept heads are named."""
@@ -22,20 +20,20 @@ NO_HEADS = "none"
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """One attention sublayer: a kind of :data:`KINDS` and its layer number, from 0."""
+    """One attention sublayer.
+
+    Attributes:
+        kind: which attention of a layer, such as ``encoder.self``.
+        layer: the layer's number, from 0.
+        module_name: the attention module's name in the model and its state dict.
+    """
 
     kind: str
     layer: int
+    module_name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind}.{self.layer}"
-
-    @property
-    def module_name(self) -> str:
-        """The attention module's name in fairseq's transformer, as in its state dict."""
-        side = self.kind.partition(".")[0]
-        attention = "encoder_attn" if self.kind == DECODER_CROSS else "self_attn"
-        return f"{side}.layers.{self.layer}.{attention}"
 
 
 class HeadLayout:
@@ -43,10 +41,12 @@ class HeadLayout:
 
     Args:
         heads_per_site: site -> number of heads; the order of the mapping does not matter.
+        kinds: all kinds of site in their order (default: that of the mapping).
     """
 
-    def __init__(self, heads_per_site: Mapping[Site, int]) -> None:
-        order = sorted(heads_per_site, key=lambda site: (KINDS.index(site.kind), site.layer))
+    def __init__(self, heads_per_site: Mapping[Site, int], kinds: Sequence[str] = ()) -> None:
+        kinds = kinds or list(dict.fromkeys(site.kind for site in heads_per_site))
+        order = sorted(heads_per_site, key=lambda site: (kinds.index(site.kind), site.layer))
         self.sites: tuple[Site, ...] = tuple(order)
         self.heads: tuple[int, ...] = tuple(heads_per_site[site] for site in order)
         ends = tuple(accumulate(self.heads))
@@ -54,24 +54,6 @@ class HeadLayout:
             site: slice(end - heads, end)
             for site, heads, end in zip(order, self.heads, ends, strict=True)
         }
-
-    @classmethod
-    def from_config(cls, args: Any) -> HeadLayout:
-        """The layout of a model with these arguments: a namespace, a dict or a ``DictConfig``.
-
-        Raises:
-            KeyError: a number of layers or heads is not among the arguments.
-        """
-        values = args if isinstance(args, Mapping) else vars(args)
-        encoder_heads = int(values["encoder_attention_heads"])
-        decoder_heads = int(values["decoder_attention_heads"])
-        heads = {Site(ENCODER_SELF, i): encoder_heads for i in range(int(values["encoder_layers"]))}
-        decoder_kinds = [DECODER_SELF]
-        if not values.get("no_cross_attention"):
-            decoder_kinds.append(DECODER_CROSS)
-        for layer in range(int(values["decoder_layers"])):
-            heads.update({Site(kind, layer): decoder_heads for kind in decoder_kinds})
-        return cls(heads)
 
     @property
     def num_heads(self) -> int:
@@ -88,7 +70,7 @@ class HeadLayout:
 
     def kinds(self) -> list[str]:
         """The kinds of site that this model has, in layout order."""
-        return [kind for kind in KINDS if any(site.kind == kind for site in self.sites)]
+        return list(dict.fromkeys(site.kind for site in self.sites))
 
     def split(self, vector: Tensor) -> dict[Site, Tensor]:
         """Cuts a vector ``[N]`` into one view per site."""

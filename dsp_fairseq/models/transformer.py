@@ -34,14 +34,8 @@ from torch import Tensor, nn
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
 from ..errors import PruningError, exits_in_one_line
-from ..heads.layout import (
-    DECODER_CROSS,
-    DECODER_SELF,
-    ENCODER_SELF,
-    HeadLayout,
-    Site,
-    parse_kept_heads,
-)
+from ..heads.family import Family, register_family
+from ..heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site, parse_kept_heads
 from ..modules.attention import GatedAttention
 from ..pruning.flags import (
     PruningConfig,
@@ -171,8 +165,8 @@ class DspTransformerModel(TransformerModel):
         decoder: GatedTransformerDecoder,
     ) -> None:
         super().__init__(args, encoder, decoder)
-        self._attentions = dict(find_attentions(encoder, decoder))
-        layout = HeadLayout({site: a.num_heads for site, a in self._attentions.items()})
+        layout = FAMILY.layout(args)
+        self._attentions = {site: self.get_submodule(site.module_name) for site in layout.sites}
         kept = PruningConfig.from_namespace(args).kept_heads
         self.head_gates: HeadGates | FixedHeads
         if kept is not None:
@@ -408,17 +402,43 @@ def _without_gradients(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def find_attentions(
-    encoder: GatedTransformerEncoder, decoder: GatedTransformerDecoder
-) -> Iterator[tuple[Site, GatedAttention]]:
-    """All gated attention sublayers of a model, with their sites."""
-    # children() and not iteration: with layer drop, iterating skips layers at random.
-    for number, layer in enumerate(encoder.layers.children()):
-        yield Site(ENCODER_SELF, number), layer.self_attn
-    for number, layer in enumerate(decoder.layers.children()):
-        yield Site(DECODER_SELF, number), layer.self_attn
-        if layer.encoder_attn is not None:
-            yield Site(DECODER_CROSS, number), layer.encoder_attn
+# ---- the family
+
+
+def _sites(args: Any) -> dict[Site, int]:
+    encoder_heads = int(args.encoder_attention_heads)
+    decoder_heads = int(args.decoder_attention_heads)
+    sites = {}
+    for layer in range(int(args.encoder_layers)):
+        sites[Site(ENCODER_SELF, layer, f"encoder.layers.{layer}.self_attn")] = encoder_heads
+    for layer in range(int(args.decoder_layers)):
+        name = f"decoder.layers.{layer}"
+        sites[Site(DECODER_SELF, layer, f"{name}.self_attn")] = decoder_heads
+        if not getattr(args, "no_cross_attention", False):
+            sites[Site(DECODER_CROSS, layer, f"{name}.encoder_attn")] = decoder_heads
+    return sites
+
+
+FAMILY = register_family(
+    Family(
+        name="dsp_transformer",
+        dense="transformer",
+        criterion="label_smoothed_cross_entropy",
+        kinds=(ENCODER_SELF, DECODER_SELF, DECODER_CROSS),
+        sites=_sites,
+        structure=(
+            "encoder_attention_heads",
+            "decoder_attention_heads",
+            "encoder_normalize_before",
+            "decoder_normalize_before",
+            "encoder_learned_pos",
+            "decoder_learned_pos",
+            "activation_fn",
+            "no_scale_embedding",
+            "no_token_positional_embeddings",
+        ),
+    )
+)
 
 
 # ---- architectures

@@ -10,12 +10,11 @@ from typing import Any
 
 from ..errors import PruningError
 from ..estimators import ESTIMATORS, Estimator
-from ..heads.layout import KINDS, HeadLayout
+from ..heads.budget import Floors, check_floors, parse_budgets, parse_floors
+from ..heads.layout import HeadLayout
 from .flags import PruningConfig, training_flag
 
 logger = logging.getLogger(__name__)
-
-Floors = tuple[tuple[Sequence[int], int], ...]
 
 
 @dataclass(frozen=True)
@@ -65,71 +64,6 @@ class PruningPlan:
 
 
 # ---- single flags
-
-
-def parse_budgets(text: Any, num_heads: int) -> tuple[int, ...]:
-    """One budget or several from their flag, as in ``6`` or ``6,12,24``.
-
-    Raises:
-        PruningError: not given, no whole numbers within ``0..N``, or one of them twice.
-    """
-    allowed = f"a whole number from 0 to {num_heads} (this model has {num_heads} heads)"
-    if text is None:
-        raise PruningError(f"--num-of-heads is missing: give {allowed}")
-    budgets = []
-    for part in str(text).split(","):
-        try:
-            budgets.append(int(part))
-        except ValueError:
-            raise PruningError(f"--num-of-heads {part!r} is not {allowed}") from None
-        if not 0 <= budgets[-1] <= num_heads:
-            raise PruningError(f"--num-of-heads {budgets[-1]} is not {allowed}")
-    if len(set(budgets)) < len(budgets):
-        raise PruningError(f"--num-of-heads {text} names a budget twice")
-    return tuple(budgets)
-
-
-def parse_budget(text: Any, num_heads: int) -> int:
-    """As :func:`parse_budgets`, where there can be only one.
-
-    Raises:
-        PruningError: as there, and for several.
-    """
-    budgets = parse_budgets(text, num_heads)
-    if len(budgets) > 1:
-        raise PruningError(f"--num-of-heads {text}: one number is wanted here")
-    return budgets[0]
-
-
-def parse_floors(text: str, layout: HeadLayout) -> Floors:
-    """(indices, at least) pairs from ``kind=count,kind=count``.
-
-    Raises:
-        PruningError: an unknown kind, a count that is no whole number, or more than there are.
-    """
-    floors = {}
-    for part in filter(None, (text or "").replace(" ", "").split(",")):
-        kind, _, count = part.partition("=")
-        if kind not in KINDS or not count.isdecimal() or kind in floors:
-            raise PruningError(
-                f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
-                f"{', '.join(KINDS)}"
-            )
-        indices = layout.indices(kind)
-        if int(count) > len(indices):
-            raise PruningError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
-        floors[kind] = (tuple(indices), int(count))
-    return tuple(floors.values())
-
-
-def check_floors(config: PruningConfig, floors: Floors, budget: int) -> None:
-    """Raises ``PruningError`` where the floors ask for more heads than the budget has."""
-    least = sum(count for _, count in floors)
-    if least > budget:
-        raise PruningError(
-            f"--keep-at-least {config.keep_at_least} asks for more heads than --num-of-heads: "
-            f"{budget} is below the {least} heads that it names"
-        )
 
 
 def _not_negative(flag: str, value: int) -> int:
@@ -207,7 +141,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     config = PruningConfig.from_namespace(args)
     budgets = parse_budgets(config.num_of_heads, layout.num_heads)
     floors = parse_floors(config.keep_at_least, layout)
-    check_floors(config, floors, min(budgets))
+    check_floors(config.keep_at_least, floors, min(budgets))
     estimator = _estimator(config, layout, budgets)
     cooldown = _not_negative("cooldown-steps", config.cooldown_steps)
     freeze_after = config.freeze_heads_after

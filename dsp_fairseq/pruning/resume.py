@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import in_place_of, model_arguments, peek
+from ..checkpoints.checkpoint import model_arguments, peek
 from ..errors import PruningError
+from ..files import in_place_of
+from ..heads.family import family_of
 from ..heads.layout import HeadLayout
 from .flags import training_flag
 
@@ -59,8 +61,9 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
     if path != Path(training_flag(args, "finetune_from_model") or ""):
         _warn_of_other_batches(state, training_flag(args, "update_epoch_batch_itr"))
     try:
-        stored = HeadLayout.from_config(model_arguments(state))
-    except (KeyError, TypeError, ValueError):
+        model = model_arguments(state)
+        stored = family_of(model).layout(model)
+    except (PruningError, AttributeError, TypeError, ValueError):
         return  # of another kind of model, whose weights will not fit
     if stored.sites == layout.sites and stored.heads != layout.heads:
         raise PruningError(

@@ -10,7 +10,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..checkpoints.checkpoint import in_place_of
 from ..errors import PruningError
 from ..experiments.results import (
     Curve,
@@ -24,6 +23,7 @@ from ..experiments.results import (
     read_sweep,
     spread,
 )
+from ..files import in_place_of
 from . import figures
 from .figures import Picture
 from .page import Block, Heading, Items, Paragraph, Table, to_html, to_markdown

@@ -15,13 +15,15 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 
 from dsp_fairseq.analysis.head_map import read_head_map, render_plot, to_json
 from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import slice_weights
-from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, HeadLayout, Site, parse_kept_heads
+from dsp_fairseq.heads.family import family_of
+from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, Site, parse_kept_heads
 
 SHAPE = (
     "encoder_layers",
@@ -94,7 +96,7 @@ def test_layout_from_the_config_is_the_models_own(gated, save, flags):
     own = model.head_gates.layout
     config = _config(model)
     for args in (config, vars(config), OmegaConf.create(vars(config))):
-        layout = HeadLayout.from_config(args)
+        layout = family_of(args).layout(args)
         assert (layout.sites, layout.heads) == (own.sites, own.heads)
     assert str(read_head_map(save(model)).layout) == str(own)
 
@@ -302,6 +304,15 @@ def test_damaged_gates(gated, save, weights, message):
 
 
 def test_an_architecture_that_is_not_known(gated, save):
+    config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
+    with pytest.raises(
+        PruningError, match=r"mine is no model whose heads are known: .*transformer"
+    ):
+        read_head_map(save(gated(), config))
+
+
+def test_an_architecture_that_leaves_numbers_open(gated, save, monkeypatch):
+    monkeypatch.setitem(ARCH_MODEL_NAME_REGISTRY, "mine", "dsp_transformer")
     config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
     with pytest.raises(PruningError, match="does not say its model's encoder_attention_heads"):
         read_head_map(save(gated(), config))

@@ -20,7 +20,8 @@ LAYOUT = HeadLayout(
         Site(ENCODER_SELF, 1): 2,
         Site(DECODER_SELF, 0): 3,
         Site(ENCODER_SELF, 0): 2,
-    }
+    },
+    kinds=(ENCODER_SELF, DECODER_SELF, DECODER_CROSS),
 )
 
 

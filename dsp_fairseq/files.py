@@ -1,0 +1,62 @@
+"""Writing files whole or not at all, and none over another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import PruningError
+
+
+def refuse_existing(output: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        PruningError: the output exists.
+    """
+    if output.exists():
+        raise PruningError(f"{output} exists: remove it or give another --output")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a whole file or none; there is a file of that name or not.
+
+    Raises:
+        PruningError: it cannot be written, or the disk is full.
+    """
+    with in_place_of(path) as part:
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise PruningError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
+    """A temporary path beside ``output`` that takes its name at the end, or disappears.
+
+    Args:
+        output: the file or folder to write.
+        replace_folder: whether a folder of that name may make way.
+
+    Raises:
+        PruningError: there is no writing in that folder.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except FileExistsError:
+        raise PruningError(f"cannot write {output}: {output.parent} is a file") from None
+    except OSError as error:
+        raise PruningError(f"cannot write {output}: {error.strerror or error}") from None
+    try:
+        yield folder / output.name
+        if replace_folder and output.is_dir():
+            os.replace(output, folder / "before")
+        os.replace(folder / output.name, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
