@@ -15,19 +15,14 @@ from pathlib import Path
 import rich.console
 
 from ..errors import PruningError
-from ..experiments.checks import prepare_data
+from ..experiments.checks import check_flags, prepare_data
+from ..experiments.commands import commands_of
 from ..experiments.execute import execute, interrupt
-from ..experiments.recipe import check_flags, parse_assignments
-from ..experiments.result import render
-from ..experiments.run import (
-    LOG_FILE,
-    Run,
-    commands_of,
-    default_folder,
-    is_done,
-    read_run,
-    stage_of,
-)
+from ..experiments.logs import LOG_FILE
+from ..experiments.progress import stage_of
+from ..experiments.recipe import parse_assignments
+from ..experiments.run import Run, default_folder, is_done, read_run
+from ..experiments.summary import render
 from .parser import CommandParser, command
 
 

@@ -15,23 +15,14 @@ import rich.live
 import rich.table
 
 from ..errors import PruningError
-from ..experiments.checks import prepare_data
+from ..experiments.checks import check_flags, prepare_data
+from ..experiments.commands import commands_of
 from ..experiments.execute import interrupt
+from ..experiments.grid import Grid, Job, jobs_of, load_grid
 from ..experiments.launchers import LAUNCHERS, Launcher
 from ..experiments.processes import stop_all
-from ..experiments.recipe import check_flags
 from ..experiments.results import RUNS_FILE
-from ..experiments.run import commands_of
-from ..experiments.sweep import (
-    Grid,
-    Job,
-    Progress,
-    check_jobs,
-    collect,
-    jobs_of,
-    load_grid,
-    run_jobs,
-)
+from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
 from .parser import CommandParser, command
 from .run import add_prepare_flag
 

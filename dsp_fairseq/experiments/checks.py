@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import subprocess
@@ -11,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq import options
 
 from ..data.corpus import check_dictionaries
-from ..errors import PruningError
+from ..errors import CommandExit, PruningError
+from ..heads.family import family_of
+from ..pruning.plan import check_schedule, plan_pruning
+from ..pruning.refusals import refuse_unsupported
+from .commands import arguments_of, generate_command, score_heads_command, train_flags
 from .processes import search_path
 from .provenance import data_hash, file_hash
-from .recipe import Recipe, check_flags, load_yaml
+from .recipe import Recipe, load_yaml
 from .run import RUN_FILE, Run
 
 _DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "score")
@@ -150,3 +157,53 @@ def prepare_data(recipe: Recipe, source: str) -> None:
     environment = {**os.environ, "PATH": search_path()}
     if status := subprocess.run(command, env=environment).returncode:
         raise PruningError(f"there is no data in {recipe.data}: that command ended with {status}")
+
+
+# ---- flags
+
+_OWN_FLAGS = {"user-dir", "save-dir", "finetune-from-model", "restore-file"}
+
+
+def check_flags(recipe: Recipe, folder: Path) -> None:
+    """Parses the flags as fairseq's own commands would, and checks the pruning flags.
+
+    Raises:
+        PruningError: a flag that does not exist, a value that is refused, or a missing budget.
+    """
+    if recipe.budget is None:
+        raise PruningError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
+    if own := sorted(_OWN_FLAGS & recipe.train.keys()):
+        raise PruningError(
+            f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
+        )
+    command = f"recipe {recipe.name}, fairseq-train"
+    parser = options.get_training_parser()
+    # Without the name of the data, which need not be there yet.
+    words = ["", *arguments_of(train_flags(recipe, folder))]
+    args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
+    if str(getattr(args, "arch", "")).startswith("dsp_"):
+        layout = family_of(args).layout(args)
+        plan = plan_pruning(args, layout)
+        if recipe.score is None:
+            check_schedule(plan, layout, args.max_update)
+        refuse_unsupported(args)
+    generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
+    parser = options.get_generation_parser()
+    _parse(
+        lambda: options.parse_args_and_arch(parser, generate),
+        f"recipe {recipe.name}, fairseq-generate",
+    )
+    if recipe.score is not None:
+        score_heads_command(recipe, folder)
+
+
+def _parse(parse: Any, command: str) -> Any:
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return parse()
+    except CommandExit as end:
+        raise end.error from None
+    except SystemExit:
+        last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
+        raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,28 +16,31 @@ from ..errors import PruningError
 from ..files import write_whole
 from ..pruning.resume import LAST, copy_whole, mend_checkpoints, updates_of
 from .checks import check_folder, check_machine, check_run
-from .processes import locked, run_logged
-from .recipe import (
+from .commands import (
+    commands_of,
     generate_command,
+    max_update,
+    on_cpu,
     score_heads_command,
     train_command,
     train_flags,
 )
-from .result import read_result, summarise
+from .logs import LOG_FILE
+from .processes import locked, run_logged
+from .provenance import data_hash, device, file_hash, git_state, versions
+from .results import read_result
 from .run import (
     BEST,
-    LOG_FILE,
+    FORMAT_VERSION,
     RESULT_FILE,
     RUN_FILE,
     Run,
     Target,
-    describe,
     is_done,
-    max_update,
-    on_cpu,
     targets_of,
     unfinished,
 )
+from .summary import summarise
 
 
 def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
@@ -150,3 +154,23 @@ def _translate(run: Run, target: Target, split: str, lock: int) -> None:
 def interrupt(*_: Any) -> None:
     """A signal handler: a termination is treated as Ctrl-C is."""
     raise KeyboardInterrupt
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What ``run.yaml`` holds: enough to run it again, and to know what it was run with."""
+    recipe = run.recipe
+    start = recipe.start
+    return {
+        "format_version": FORMAT_VERSION,
+        "recipe": recipe.settings(),
+        "threads": run.threads,
+        "seed": recipe.seed,
+        "data_sha256": data_hash(Path(recipe.data)),
+        "start_sha256": file_hash(Path(start)) if start and Path(start).is_file() else None,
+        # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.
+        "continued_from_unknown": not run.starts_anew,
+        "versions": versions(),
+        "git": git_state(),
+        "device": device(),
+        "commands": [shlex.join(command) for command in commands_of(run)],
+    }

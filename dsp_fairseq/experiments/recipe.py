@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from fairseq import options
 
-from ..about import USER_DIR
-from ..errors import CommandExit, PruningError
-from ..estimators import ESTIMATORS
-from ..heads.family import family_of
+from ..errors import PruningError
 from ..pruning.flags import PruningConfig
-from ..pruning.plan import check_schedule, plan_pruning
-from ..pruning.refusals import refuse_unsupported
 
 Flags = dict[str, "str | bool"]
 """Flags of a fairseq command by their long names without dashes; True is a flag without a value."""
-
-SCHEDULE_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
-"""What a run whose heads are chosen without training has no use for."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,6 @@ class Recipe:
 
 
 _MAPPINGS = ("train", "generate", "score")
-_OWN_FLAGS = {"user-dir", "save-dir", "finetune-from-model", "restore-file"}
 _KEYS = {field.name.replace("_", "-") for field in fields(Recipe)}
 
 
@@ -225,151 +213,3 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
             raise PruningError(f"--set {text}: write FLAG=VALUE, as in --set max-update=500")
         values[name] = special.get(value.lower(), value)
     return values
-
-
-# ---- commands
-
-
-def arguments_of(flags: Mapping[str, Any]) -> list[str]:
-    """Flags as a command line has them."""
-    words: list[str] = []
-    for name, value in flags.items():
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not False:
-            words += [f"--{name}", str(value)]
-    return words
-
-
-def train_flags(recipe: Recipe, folder: Path) -> Flags:
-    """All flags of fairseq-train but those of the machine."""
-    given = dict(recipe.train)
-    start = recipe.start
-    if recipe.score is not None:
-        start = str(folder / "scored.pt")
-        given["max-update"] = given.get("finetune-updates", "0")
-        for name in SCHEDULE_FLAGS:
-            given.pop(name, None)
-    elif given.get("pruning-mode") == "pipelined" and "max-update" not in given:
-        parts = [_freeze_of(given), str(given.get("finetune-updates", "0"))]
-        # What is no number is for fairseq-train's own parser to refuse.
-        if all(part.isdigit() for part in parts):
-            given["max-update"] = str(sum(map(int, parts)))
-    flags: Flags = {"user-dir": str(USER_DIR), **given, "seed": str(recipe.seed)}
-    if start is not None:
-        flags["finetune-from-model"] = start
-    flags |= {"save-dir": str(folder), "log-format": "json"}
-    flags.setdefault("log-interval", "50")
-    return flags
-
-
-def _freeze_of(flags: Flags) -> str:
-    """Updates until the freeze, as :func:`~dsp_fairseq.pruning.plan.plan_pruning` has it."""
-    defaults = PruningConfig()
-    estimator = ESTIMATORS.get(str(flags.get("gate-estimator", defaults.gate_estimator)))
-    if estimator is not None and not estimator.learns:
-        return "0"
-    cooldown = flags.get("cooldown-steps", defaults.cooldown_steps)
-    return str(flags.get("freeze-heads-after", cooldown))
-
-
-def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:
-    """The command that trains, or continues, a run.
-
-    Args:
-        recipe: with all flags settled.
-        folder: where checkpoints go.
-        cpu: whether to train without a GPU.
-    """
-    arguments = [recipe.data, *arguments_of(train_flags(recipe, folder))]
-    if cpu and "cpu" not in recipe.train:
-        arguments.append("--cpu")
-    arguments += ["--distributed-world-size", str(recipe.processes)]
-    if recipe.processes == 1:
-        return ["fairseq-train", *arguments]
-    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(recipe.processes)]
-    if not cpu:
-        return [*torchrun, "--no-python", "fairseq-train", *arguments]
-    # Under torchrun fairseq takes its rank from the environment only where there is a GPU.
-    arguments += ["--distributed-backend", "gloo", "--distributed-init-method", "env://"]
-    shell = 'exec fairseq-train "$@" --distributed-no-spawn --distributed-rank "$RANK"'
-    return [*torchrun, "--no-python", "bash", "-c", shell, "fairseq-train", *arguments]
-
-
-def score_heads_command(recipe: Recipe, folder: Path) -> list[str]:
-    """The command that chooses heads of the start checkpoint without training."""
-    if recipe.start is None or recipe.score is None:
-        raise PruningError(f"recipe {recipe.name}: 'score' needs 'start', the checkpoint to score")
-    given = {"num-of-heads": recipe.budget, "seed": str(recipe.seed), **recipe.score}
-    output = {"output": str(folder / "scored.pt")}
-    return [
-        *("dsp-score-heads", recipe.start, "--data", recipe.data),
-        *arguments_of({k: v for k, v in given.items() if v is not None} | output),
-    ]
-
-
-def generate_command(
-    recipe: Recipe, checkpoint: Path, split: str, cpu: bool, budget: str | None = None
-) -> list[str]:
-    """The command that translates a split, with one of several budgets if the model has them."""
-    flags = {
-        "user-dir": str(USER_DIR),
-        "path": str(checkpoint),
-        "gen-subset": split,
-        # Without it fairseq leaves out the last incomplete batch.
-        "required-batch-size-multiple": "1",
-        **recipe.generate,
-    }
-    if budget is not None:
-        flags["model-overrides"] = str({"num_of_heads": budget})
-    if cpu:
-        flags["cpu"] = True
-    return ["fairseq-generate", recipe.data, *arguments_of(flags)]
-
-
-# ---- checking
-
-
-def check_flags(recipe: Recipe, folder: Path) -> None:
-    """Parses the flags as fairseq's own commands would, and checks the pruning flags.
-
-    Raises:
-        PruningError: a flag that does not exist, a value that is refused, or a missing budget.
-    """
-    if recipe.budget is None:
-        raise PruningError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
-    if own := sorted(_OWN_FLAGS & recipe.train.keys()):
-        raise PruningError(
-            f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
-        )
-    command = f"recipe {recipe.name}, fairseq-train"
-    parser = options.get_training_parser()
-    # Without the name of the data, which need not be there yet.
-    words = ["", *arguments_of(train_flags(recipe, folder))]
-    args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
-    if str(getattr(args, "arch", "")).startswith("dsp_"):
-        layout = family_of(args).layout(args)
-        plan = plan_pruning(args, layout)
-        if recipe.score is None:
-            check_schedule(plan, layout, args.max_update)
-        refuse_unsupported(args)
-    generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
-    parser = options.get_generation_parser()
-    _parse(
-        lambda: options.parse_args_and_arch(parser, generate),
-        f"recipe {recipe.name}, fairseq-generate",
-    )
-    if recipe.score is not None:
-        score_heads_command(recipe, folder)
-
-
-def _parse(parse: Any, command: str) -> Any:
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return parse()
-    except CommandExit as end:
-        raise end.error from None
-    except SystemExit:
-        last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
-        raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None

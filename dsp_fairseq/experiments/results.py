@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ import yaml
 from ..errors import PruningError
 from ..heads.family import known_kinds
 
-RUNS_FILE = "runs.jsonl"
+RUNS_FILE, RESULT_FILE = "runs.jsonl", "result.json"
 DENSE = "dense"
 SPLITS = ("valid", "test")
 
-_FROZE = re.compile(r"\| froze .* heads at update (\d+) ")
 METRICS = ("sacrebleu", "chrf")
 
 
@@ -211,63 +209,38 @@ def data_folder(run: FinishedRun) -> Path | None:
     return next((p for p in (Path(data), run.folder / data) if (p / "prep.json").is_file()), None)
 
 
-# ---- training logs
+# ---- one run, and the lines as they are
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What one training logged; all lists are of one length.
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run.
 
-    Attributes:
-        updates: numbers of updates, rising.
-        temperature: at each of them.
-        margin: importance of the K-th head less that of the next.
-        frozen_at: the update of the freeze; where the log does not say it, the first that was
-            logged as frozen; None if there was none.
-    """
-
-    updates: tuple[int, ...]
-    temperature: tuple[float, ...]
-    margin: tuple[float, ...]
-    frozen_at: int | None
-
-
-def read_curve(path: Path) -> Curve | None:
-    """Reads the JSON lines (``--log-format json``) that fairseq-train wrote while it trained.
-
-    A resumed training logs some updates twice: the later counts.
-
-    Returns:
-        the curve, or None if there is no such file or no temperature and margin in it.
+    Raises:
+        PruningError: there is none, or it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    points: dict[int, tuple[float, float, float]] = {}
-    for line in text.splitlines():
-        _, found, rest = line.partition("| train_inner | ")
-        if not found:
-            continue
-        try:
-            values = json.loads(rest)
-            points[int(values["num_updates"])] = (
-                float(values["temperature"]),
-                float(values["margin"]),
-                float(values.get("frozen", 0)),
-            )
-        except (ValueError, KeyError, TypeError):
-            continue
-    if not points:
-        return None
-    said = _FROZE.findall(text)
-    updates = sorted(points)
-    return Curve(
-        tuple(updates),
-        tuple(points[u][0] for u in updates),
-        tuple(points[u][1] for u in updates),
-        int(said[-1]) if said else next((u for u in updates if points[u][2] >= 1), None),
-    )
+        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PruningError(f"cannot read {folder / RESULT_FILE}: {error}") from None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ``runs.jsonl``; none if there is no such file.
+
+    Raises:
+        PruningError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line for line in lines if line["id"] and line["folder"]]
+    except OSError as error:
+        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise PruningError(
+            f"{path} is damaged ({error}): remove it, it will be made again"
+        ) from None
 
 
 # ---- several seeds

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import PruningError
 from ..pruning.resume import LAST
-from .provenance import data_hash, device, file_hash, git_state, versions
-from .recipe import (
-    Recipe,
-    generate_command,
-    load_recipe,
-    load_yaml,
-    parse_recipe,
-    score_heads_command,
-    train_command,
-    train_flags,
-)
+from .recipe import Recipe, load_recipe, load_yaml, parse_recipe
 
-RUN_FILE, RESULT_FILE, LOG_FILE = "run.yaml", "result.json", "train.log"
+RUN_FILE, RESULT_FILE = "run.yaml", "result.json"
 BEST = "checkpoint_best.pt"
 FORMAT_VERSION = 1
-
-_LOG_TAIL = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -114,87 +97,5 @@ def default_folder(recipe: Recipe) -> Path:
     return Path(recipe.folder or f"runs/{recipe.name}/k{recipe.budget}-s{recipe.seed}")
 
 
-# ---- its files
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """What ``run.yaml`` holds: enough to run it again, and to know what it was run with."""
-    recipe = run.recipe
-    start = recipe.start
-    return {
-        "format_version": FORMAT_VERSION,
-        "recipe": recipe.settings(),
-        "threads": run.threads,
-        "seed": recipe.seed,
-        "data_sha256": data_hash(Path(recipe.data)),
-        "start_sha256": file_hash(Path(start)) if start and Path(start).is_file() else None,
-        # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.
-        "continued_from_unknown": not run.starts_anew,
-        "versions": versions(),
-        "git": git_state(),
-        "device": device(),
-        "commands": [shlex.join(command) for command in commands_of(run)],
-    }
-
-
-def commands_of(run: Run) -> list[list[str]]:
-    """All commands of a run, in their order."""
-    cpu = on_cpu(run)
-    commands = []
-    if run.recipe.score is not None:
-        commands.append(score_heads_command(run.recipe, run.folder))
-    if train_flags(run.recipe, run.folder).get("max-update") != "0":
-        commands.append(train_command(run.recipe, run.folder, cpu))
-    best = run.folder / BEST
-    for target in targets_of(run):
-        for split in run.recipe.evaluate:
-            commands.append(generate_command(run.recipe, best, split, cpu, target.budget))
-    return commands
-
-
-def on_cpu(run: Run) -> bool:
-    # A recipe in 16 bits is for GPUs; without one, its commands can still be shown.
-    return not torch.cuda.is_available() and not run.recipe.train.get("fp16")
-
-
 def unfinished(target: Target, split: str) -> Path:
     return target.folder / f".{split}.out.part"
-
-
-# ---- how far it is
-
-
-def stage_of(run: Run) -> str:
-    """How far a run is, from its files: starting, training U of M, translating, or done."""
-    if is_done(run):
-        return "done"
-    for target in targets_of(run):
-        for split in run.recipe.evaluate:
-            if unfinished(target, split).exists():
-                at = f" with {target.budget} heads" if target.budget else ""
-                return f"translating {split}{at}"
-    done, of = updates_done(run.folder), max_update(run)
-    if done is None:
-        return "starting"
-    return f"training {done:,}" + (f" of {of:,}" if of else "")
-
-
-def updates_done(folder: Path) -> int | None:
-    """The last update that the log tells of; None before the first."""
-    log = folder / LOG_FILE
-    if not log.exists():
-        return None
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LOG_TAIL))
-        text = file.read().decode("utf-8", "replace")
-    for line in reversed(text.splitlines()):
-        _, mark, values = line.partition(" | INFO | train_inner | ")
-        if mark:
-            with suppress(ValueError):  # cut off by a kill
-                return int(json.loads(values)["num_updates"])
-    return None
-
-
-def max_update(run: Run) -> int:
-    """How many updates the run is going to take."""
-    return int(train_flags(run.recipe, run.folder).get("max-update", 0))

@@ -11,15 +11,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import PruningError
+from ..experiments.logs import Curve, read_curve
 from ..experiments.results import (
-    Curve,
     FinishedRun,
     Spread,
     Sweep,
     data_folder,
     dense_runs,
     groups,
-    read_curve,
     read_sweep,
     spread,
 )

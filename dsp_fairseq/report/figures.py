@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import PruningError
-from ..experiments.results import Curve, FinishedRun, groups, spread
+from ..experiments.logs import Curve
+from ..experiments.results import FinishedRun, groups, spread
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -22,7 +22,8 @@ from sacrebleu.significance import PairedTest
 from dsp_fairseq.cli.report import main
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.evaluation.bleu import read_generated
-from dsp_fairseq.experiments.results import data_folder, dense_runs, groups, read_curve, read_sweep
+from dsp_fairseq.experiments.logs import read_curve
+from dsp_fairseq.experiments.results import dense_runs, groups, read_sweep
 from dsp_fairseq.report import figures
 from dsp_fairseq.report.document import Contest, gather, write_report
 from dsp_fairseq.report.page import Heading, Paragraph, Table, to_html, to_markdown
@@ -311,25 +312,6 @@ def test_a_sweep_without_validation_scores(small, report):
     assert all(row["valid"] == ["–"] for row in _rows(report(small), "parameters"))
 
 
-@pytest.mark.parametrize(
-    ("recorded", "found"),
-    [
-        ("data: {data}", True),
-        ("recipe: {{name: x, data: {data}}}", True),
-        ("data: ../../data", True),
-        ("data: /nowhere", False),
-        ("recipe: x", False),
-        ("[", False),
-    ],
-)
-def test_the_data_folder_is_what_the_run_recorded(small, recorded, found):
-    run = next(run for run in read_sweep(small).runs if not run.is_dense)
-    data = small.parent / "data"
-    (run.folder / "run.yaml").write_text(recorded.format(data=data))
-    folder = data_folder(run)
-    assert (folder is not None and folder.samefile(data)) == found
-
-
 # ---- the same again
 
 
@@ -386,46 +368,6 @@ def test_lines_that_make_no_sense_are_refused(small, tmp_path, change, message):
     with pytest.raises(PruningError, match=message):
         write_report(small, tmp_path / "report")
     assert not (tmp_path / "report").exists()
-
-
-def test_folders_without_results_are_refused(tmp_path):
-    with pytest.raises(PruningError, match="give the output folder of dsp-sweep"):
-        read_sweep(tmp_path)
-    (tmp_path / "runs.jsonl").write_text('{"id": "a", "re')
-    with pytest.raises(PruningError, match="holds no finished run yet"):
-        read_sweep(tmp_path)
-    (tmp_path / "runs.jsonl").write_text('{"id": \n{}\n')
-    with pytest.raises(PruningError, match="line 1 is not JSON"):
-        read_sweep(tmp_path)
-
-
-# ---- training logs
-
-
-def test_curves_of_a_resumed_training(tmp_path):
-    def line(update, temperature, frozen):
-        values = {"temperature": str(temperature), "margin": "0.5", "frozen": str(frozen)}
-        values["num_updates"] = str(update)
-        return f"2026-01-01 | INFO | train_inner | {json.dumps(values)}\n"
-
-    log = tmp_path / "train.log"
-    log.write_text(
-        "start\n" + line(10, 0.1, 0) + line(20, 0.01, 0) + line(30, 9.0, 1)
-        + "2026-01-01 | INFO | train_inner | {broken\n"
-        + line(20, 0.02, 0) + line(30, 0.03, 1) + '| train_inner | {"num_updates": "40"}\n'
-    )  # fmt: skip
-    curve = read_curve(log)
-    assert curve.updates == (10, 20, 30)
-    assert curve.temperature == (0.1, 0.02, 0.03)
-    assert curve.frozen_at == 30
-    with log.open("a") as file:
-        file.write(
-            "x | INFO | dsp_fairseq.pruning.gates | froze 6 of 24 heads at update 24 (that ...\n"
-        )
-    assert read_curve(log).frozen_at == 24
-    log.write_text("nothing\n")
-    assert read_curve(log) is None
-    assert read_curve(tmp_path / "none.log") is None
 
 
 # ---- figures

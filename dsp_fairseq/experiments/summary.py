@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,21 +14,9 @@ from ..errors import PruningError
 from ..evaluation.bleu import score_file
 from ..export.export import count_parameters, slice_weights
 from ..pruning.resume import LAST
-from .run import BEST, RESULT_FILE, Run, Target, targets_of
+from .run import BEST, Run, Target, targets_of
 
 _SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    """The result of a finished run.
-
-    Raises:
-        PruningError: there is none, or it cannot be read.
-    """
-    try:
-        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PruningError(f"cannot read {folder / RESULT_FILE}: {error}") from None
 
 
 def summarise(run: Run, target: Target) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""A grid, and the runs that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.experiments.grid import jobs_of
+
+
+def test_a_grid_is_the_product_of_its_axes(grid):
+    jobs = jobs_of(grid())
+    assert [job.id for job in jobs] == [
+        f"{method}-k{k}-s{seed}" for method in ("gumbel", "ste") for k in (6, 12) for seed in (1, 2)
+    ]
+    run = jobs[-1].run
+    assert run.recipe.train["gate-estimator"] == "ste"
+    assert run.recipe.train["num-of-heads"] == "12"
+    assert run.recipe.seed == 2
+    assert run.folder.name == jobs[-1].id
+
+
+def test_methods_may_choose_heads_without_training(grid):
+    job = jobs_of(grid(methods={"michel": {"score": {"method": "michel"}, "lr": "1e-4"}}))[0]
+    assert job.run.recipe.score == {"method": "michel"}
+    assert job.run.recipe.train["lr"] == "1e-4"
+    assert "score" not in job.run.recipe.train
+
+
+def test_flags_of_generation_hold_for_all_runs(grid, tmp_path):
+    made = grid(generate={"max-len-b": 9}, dense={"recipe": str(tmp_path / "recipe.yaml")})
+    for job in jobs_of(made):
+        assert job.run.recipe.generate["max-len-b"] == "9"
+
+
+def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
+    assert jobs_of(grid(dense="runs/d"))[0].run.recipe.start == "runs/d/checkpoint_best.pt"
+    dense = {"recipe": str(tmp_path / "recipe.yaml"), "folder": "runs/e", "train": {"lr": 1}}
+    jobs = jobs_of(grid(dense=dense))
+    assert jobs[0].id == "dense"
+    assert jobs[0].run.folder == Path("runs/e")
+    assert jobs[0].run.recipe.train["lr"] == "1"
+    assert jobs[1].run.recipe.start == "runs/e/checkpoint_best.pt"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"budgets": 6}, "'budgets' must be a list of whole numbers"),
+        ({"seeds": [1, 1]}, "'seeds' names a number twice"),
+        ({"methods": ["gumbel"]}, "'methods' must hold"),
+        ({"methods": {"a/b": {}}}, "'methods' must hold"),
+        ({"methods": {"dense": {}}}, "'methods' must hold"),
+        ({"budget": [6]}, "unknown key 'budget'"),
+        ({"methods": {"many": {"budgets": [6]}}}, "can only be 'all'"),
+        ({"recipe": None}, "'recipe' is missing"),
+        ({"dense": {"folder": "x"}}, "'dense' must be a folder"),
+    ],
+)
+def test_mistakes_in_grids_are_refused(grid, content, message):
+    with pytest.raises(PruningError, match=message):
+        grid(**content)

@@ -1,0 +1,35 @@
+"""Checkpoints that a training goes on from."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+from dsp_fairseq.pruning.resume import mend_checkpoints
+
+
+def _checkpoint(path: Path, updates: int) -> None:
+    history = [{"num_updates": updates}]
+    torch.save({"model": {}, "args": Namespace(), "optimizer_history": history}, path)
+
+
+def test_a_checkpoint_that_a_kill_cut_off_is_replaced(tmp_path):
+    best, last = tmp_path / "checkpoint_best.pt", tmp_path / "checkpoint_last.pt"
+    newest = tmp_path / "checkpoint_1_9.pt"
+    _checkpoint(newest, 9)
+    _checkpoint(best, 7)
+    last.write_bytes(best.read_bytes()[:100])
+    mend_checkpoints(tmp_path)
+    assert last.read_bytes() == newest.read_bytes()
+
+    best.write_bytes(last.read_bytes()[:100])
+    mend_checkpoints(tmp_path)
+    assert not best.exists()
+    assert last.read_bytes() == newest.read_bytes()
+
+    newest.unlink()
+    last.write_bytes(b"PK")
+    mend_checkpoints(tmp_path)
+    assert not last.exists()
