@@ -18,4 +18,4 @@ if find_spec("fairseq") is not None:
     exits_in_one_line(allow_checkpoint_types)()
 
     from .models import transformer  # noqa: F401
-    from .pruning import criterion, optimizer  # noqa: F401
+    from .pruning import optimizer  # noqa: F401

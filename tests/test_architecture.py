@@ -82,7 +82,7 @@ def test_no_imports_go_in_a_circle():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "estimators").glob("*.py")))
 def test_the_mathematics_imports_torch_only(path):
-    allowed = {"__future__", "collections", "math", "torch", "typing"}
+    allowed = {"__future__", "collections", "dataclasses", "math", "torch", "typing"}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= allowed

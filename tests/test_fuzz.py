@@ -25,7 +25,7 @@ from dsp_fairseq.heads.layout import (
     format_kept_heads,
     parse_kept_heads,
 )
-from dsp_fairseq.models.transformer import FAMILY, DspTransformerModel
+from dsp_fairseq.models.transformer import TRANSFORMER, DspTransformerModel
 
 EXACT = [name for name, cls in ESTIMATORS.items() if cls.exact]
 
@@ -104,7 +104,7 @@ def layouts(draw) -> HeadLayout:
         for kind in (ENCODER_SELF, DECODER_SELF, DECODER_CROSS)
         for layer in range(draw(st.integers(0, 4)))
     }
-    return HeadLayout(heads or {Site(ENCODER_SELF, 0): 1}, FAMILY.kinds)
+    return HeadLayout(heads or {Site(ENCODER_SELF, 0): 1}, TRANSFORMER.kinds)
 
 
 @fuzz(200)
@@ -154,7 +154,7 @@ def _state(model: DspTransformerModel, args) -> dict:
 def test_masked_is_exported(arguments, task, batch, build_stock, tmp_path, flags, data):
     """The model with closed heads, the one without their weights, and stock fairseq's are one."""
     flags["decoder_output_dim"] = flags["decoder_input_dim"] = flags["decoder_embed_dim"]
-    layout = FAMILY.layout(flags)
+    layout = TRANSFORMER.layout(flags)
     n = layout.num_heads
     mask = torch.tensor(data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n)))
     args = arguments(str(int(mask.sum())), **flags)

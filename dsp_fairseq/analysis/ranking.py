@@ -40,7 +40,7 @@ from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
 from ..heads.layout import HeadLayout
 from ..models.transformer import DspTransformerModel
-from ..pruning.flags import TRAINING_FLAGS, PruningConfig
+from ..pruning.flags import TRAINING_FLAGS, pruning_flags
 from ..pruning.gates import HeadGates
 from .head_map import HeadMap, head_map_of
 
@@ -211,8 +211,7 @@ def frozen_state(
     for flag in TRAINING_FLAGS:
         # How the dense model was trained, in 16 bits or in several processes, binds nobody.
         vars(arguments).pop(flag, None)
-    for field in fields(PruningConfig):
-        setattr(arguments, field.name, field.default)
+    vars(arguments).update(pruning_flags())
     arguments.arch = arguments._name = name
     arguments.criterion, arguments.optimizer = _CRITERION, "dsp_adam"
     arguments.num_of_heads, arguments.keep_at_least = str(budget), keep_at_least

@@ -2,22 +2,24 @@
 
 To add an estimator: write a file here with a function and a module twin, a subclass of
 :class:`Estimator`, and name it in :data:`ESTIMATORS`; ``--gate-estimator`` offers whatever stands
-there.
+there, and fairseq-train gets the flags of its ``options``.
 """
 
 from .budgeted_sigmoid import BudgetedSigmoid, budgeted_sigmoid
-from .estimator import Estimator
+from .estimator import Estimator, Option
 from .exact_subset import ExactSubset, sample_subset, subset_marginals
 from .gumbel import GumbelTopK, relaxed_top_k
 from .hard_concrete import (
     HardConcrete,
+    PassGates,
     closed_probability,
+    concentration_penalty,
     doubling_weight,
     hard_concrete,
     open_probability,
+    sparsity_penalty,
 )
 from .noise import choose, gumbel_noise, logistic_from_gumbel, uniform_from_gumbel
-from .pass_gates import PassGates, concentration_penalty, sparsity_penalty
 from .random_subset import RandomSubset
 from .schedule import linear, log_linear
 from .straight_through import StraightThroughTopK, straight_through_top_k
@@ -40,6 +42,7 @@ __all__ = [
     "ExactSubset",
     "GumbelTopK",
     "HardConcrete",
+    "Option",
     "PassGates",
     "RandomSubset",
     "StraightThroughTopK",

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import constant_gates
 from .estimator import Estimator
+from .topk import constant_gates
 
 _STEPS = 100
 _SATURATED = 40.0

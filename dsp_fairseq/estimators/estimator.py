@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of an estimator: its flag, default, help and check, in one place.
+
+    Attributes:
+        name: of the constructor's argument; the flag is this with dashes.
+        default: where the flag is not given.
+        text: its help.
+        least: the smallest value.
+    """
+
+    name: str
+    default: float | None
+    text: str
+    least: float = 0.0
+
+    @property
+    def flag(self) -> str:
+        """The flag of fairseq-train."""
+        return "--" + self.name.replace("_", "-")
+
+    def parse(self, value: Any) -> float | None:
+        """The value of a flag.
+
+        Raises:
+            ValueError: it is too small, or no finite number.
+        """
+        if value is None:
+            return self.default
+        if not (float(value) >= self.least and math.isfinite(float(value))):
+            raise ValueError(f"{self.flag} {value:g} must be a number from {self.least:g} on")
+        return float(value)
 
 
 class Estimator(nn.Module):
@@ -19,12 +55,14 @@ class Estimator(nn.Module):
         exact: whether the gates always sum to K. Where they do not, a penalty drives their number
             towards K, and the freeze is what makes it exact.
         learns: whether importance is trained.
+        options: what its constructor takes beside ``sizes``, the heads of each site.
     """
 
     temperatures: ClassVar[tuple[float, float]] = (0.1, 1e-8)
     noise_scales: ClassVar[tuple[float, float] | None] = None
     exact: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    options: ClassVar[tuple[Option, ...]] = ()
 
     def __init__(self, **_: Any) -> None:
         """Takes the options of all estimators; each picks its own."""

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import constant_gates
 from .estimator import Estimator
 from .noise import uniform_from_gumbel
+from .topk import constant_gates
 
 _CERTAIN = 100.0
 """Logits this far above or below the border decide a head beyond float64."""

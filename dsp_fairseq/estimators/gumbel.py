@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import constant_gates
 from .estimator import Estimator
+from .topk import constant_gates
 
 GRADIENT_BOUND = 1e6
 """Saturation of the gradient, in multiples of the largest incoming gradient."""

@@ -2,19 +2,23 @@
 
 Source: Louizos, Welling and Kingma (ICLR 2018), *Learning Sparse Neural Networks through L0
 Regularization*; for heads Voita et al. (ACL 2019), *Analyzing Multi-Head Self-Attention*.
+
+PASS and PASSCONC lead them to exactly K open and N - K closed gates: Ding et al. (TMLR 2024),
+*PASS: Pruning Attention Heads with Almost-sure Sparsity Targets*.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checks import constant_gates
-from .estimator import Estimator
+from .estimator import Estimator, Option
 from .noise import logistic_from_gumbel
+from .topk import constant_gates
 
 STRETCH = (-0.1, 1.1)
 """The interval that concrete samples are stretched to before they are cut to [0, 1]."""
@@ -70,6 +74,14 @@ class HardConcrete(Estimator):
 
     temperatures = (0.33, 0.33)
     exact = False
+    options = (
+        Option(
+            "l0_penalty",
+            None,
+            "loss per token and expected open head, as Voita et al. have it (default: a penalty "
+            "that leads their number to K)",
+        ),
+    )
 
     def __init__(self, l0_penalty: float | None = None, **_: Any) -> None:
         super().__init__()
@@ -88,3 +100,60 @@ class HardConcrete(Estimator):
         if self.l0_penalty is not None:
             return self.l0_penalty * expected
         return doubling_weight(progress) * (expected - k).abs()
+
+
+def sparsity_penalty(closed: Tensor, opened: Tensor, k: int) -> Tensor:
+    """``sum(1 - p0 - p1) + |(N - K) - sum p0| + |K - sum p1|``.
+
+    It is zero just where every gate is 0 or 1 almost surely and K of them are 1.
+
+    Args:
+        closed: p0 = P(gate = 0) ``[N]``.
+        opened: p1 = P(gate = 1) ``[N]``.
+        k: budget.
+    """
+    undecided = (1.0 - closed - opened).sum()
+    return undecided + (closed.numel() - k - closed.sum()).abs() + (k - opened.sum()).abs()
+
+
+def concentration_penalty(closed: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Expected number of sites with a head left: ``sum over sites of (1 - product of p0)``.
+
+    Args:
+        closed: P(gate = 0) ``[N]``.
+        sizes: heads of each site, in the order of ``closed``.
+    """
+    return torch.stack([1.0 - site.prod() for site in closed.split(list(sizes))]).sum()
+
+
+class PassGates(HardConcrete):
+    """Hard-concrete gates under :func:`sparsity_penalty`, weighted by ``doubling_weight``.
+
+    Args:
+        concentrator: weight of :func:`concentration_penalty` within it, which empties whole sites
+            (PASSCONC); 0 is PASS.
+        sizes: heads of each site.
+    """
+
+    options = (
+        Option(
+            "concentrator",
+            0.0,
+            "weight of the expected number of sites with heads left, which empties whole sites "
+            "(default: 0)",
+        ),
+    )
+
+    def __init__(self, concentrator: float = 0.0, sizes: Sequence[int] = (), **_: Any) -> None:
+        super().__init__()
+        self.concentrator = concentrator
+        self.sizes = tuple(sizes)
+
+    def penalty(self, importance: Tensor, k: int, temperature: float, progress: float) -> Tensor:
+        """The penalty per token, in units of the loss."""
+        log_alpha = importance.double()
+        closed = closed_probability(log_alpha, temperature)
+        penalty = sparsity_penalty(closed, open_probability(log_alpha, temperature), k)
+        if self.concentrator:
+            penalty = penalty + self.concentrator * concentration_penalty(closed, self.sizes)
+        return doubling_weight(progress) * penalty

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .checks import constant_gates
 from .estimator import Estimator
-from .topk import top_k_mask
+from .topk import constant_gates, top_k_mask
 
 
 class RandomSubset(Estimator):

@@ -186,7 +186,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         plan = plan_pruning(args, layout)
         if recipe.score is None:
             check_schedule(plan, layout, args.max_update)
-        refuse_unsupported(args)
+        refuse_unsupported(args, family_of(args))
     generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
     parser = options.get_generation_parser()
     _parse(

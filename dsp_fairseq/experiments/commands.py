@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 
 from ..about import USER_DIR
 from ..errors import PruningError
-from ..estimators import ESTIMATORS
 from ..pruning.flags import PruningConfig
 from .recipe import Flags, Recipe
 from .run import BEST, Run, targets_of
@@ -54,12 +54,8 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
 
 def _freeze_of(flags: Flags) -> str:
     """Updates until the freeze, as :func:`~dsp_fairseq.pruning.plan.plan_pruning` has it."""
-    defaults = PruningConfig()
-    estimator = ESTIMATORS.get(str(flags.get("gate-estimator", defaults.gate_estimator)))
-    if estimator is not None and not estimator.learns:
-        return "0"
-    cooldown = flags.get("cooldown-steps", defaults.cooldown_steps)
-    return str(flags.get("freeze-heads-after", cooldown))
+    args = Namespace(**{name.replace("-", "_"): value for name, value in flags.items()})
+    return str(PruningConfig.from_namespace(args).updates_before_freeze())
 
 
 def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:

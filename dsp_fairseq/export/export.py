@@ -6,7 +6,7 @@ import hashlib
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,11 @@ from ..estimators import ESTIMATORS
 from ..files import in_place_of, refuse_existing
 from ..heads.layout import HeadLayout, format_kept_heads
 from ..modules.attention import head_rows
-from ..pruning.flags import PruningConfig
+from ..pruning.flags import PruningConfig, pruning_flags
 from .ctranslate2 import convert_to_ctranslate2
 
 FORMATS = ("pruned", "fairseq", "ctranslate2")
 _INPUTS = tuple(f"{name}_proj.{part}" for name in "qkv" for part in ("weight", "bias"))
-_PRUNING_FLAGS = tuple(field.name for field in fields(PruningConfig))
 
 
 # ---- weights
@@ -179,7 +178,7 @@ def dense_state(state: Mapping[str, Any], head_map: HeadMap) -> dict[str, Any]:
     exported = without_optimizer(state)
     exported["model"] = zero_weights(state["model"], head_map.layout, head_map.mask)
     arguments = vars(model_arguments(state)).copy()
-    for name in _PRUNING_FLAGS:
+    for name in pruning_flags():
         arguments.pop(name, None)
     arguments |= {"arch": "transformer", "_name": "transformer", "user_dir": None}
     arguments |= {"criterion": "label_smoothed_cross_entropy", "optimizer": "adam"}

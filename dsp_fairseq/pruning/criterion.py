@@ -1,4 +1,4 @@
-"""The criterion: label-smoothed cross-entropy of the gated model plus its gate penalty."""
+"""What a criterion of fairseq's needs for a model with gated heads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
+from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor
 
@@ -18,14 +14,12 @@ _PREFIX = "gates/"
 _DIGITS = {"temperature": 10, "gate_softness": 5, "margin": 5}
 
 
-@register_criterion(
-    "dsp_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig
-)
-class DspLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
-    """fairseq's criterion, computed under the sampled gates, plus the model's gate penalty.
+class GateCriterionMixin(FairseqCriterion):
+    """A criterion computed under the sampled gates, plus the model's gate penalty.
 
-    The penalty is per token, as the loss is after fairseq's division by the sample size; an
-    estimator whose budget is exact has none. Logged besides fairseq's own values: what
+    Put it before a criterion of fairseq's among the bases. The penalty is per token (or whatever
+    the sample size counts), as the loss is after fairseq's division by the sample size; an
+    estimator whose budget is exact has none. Logged besides the criterion's own values: what
     ``HeadGates.statistics`` returns.
     """
 

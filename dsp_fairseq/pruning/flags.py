@@ -1,18 +1,14 @@
 """The head-pruning flags, and where a model finds the flags that are not its own."""
 
 from argparse import Namespace
-from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from omegaconf import DictConfig, OmegaConf, open_dict
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from omegaconf import DictConfig, OmegaConf
 
-from ..checkpoints.checkpoint import load_checkpoint, model_arguments
-from ..errors import PruningError
 from ..estimators import ESTIMATORS
-from ..heads.layout import NO_HEADS
 
 PRUNING_MODES = ("joint", "pipelined")
 GATE_NOISES = ("gumbel", "logistic")
@@ -38,7 +34,7 @@ class PruningConfig(FairseqDataclass):
             "uses"
         },
     )
-    gate_estimator: ChoiceEnum(list(ESTIMATORS)) = field(  # type: ignore[valid-type]
+    gate_estimator: str = field(
         default="sigmoid",
         metadata={"help": "how gates are drawn from importance (default: sigmoid)"},
     )
@@ -85,20 +81,6 @@ class PruningConfig(FairseqDataclass):
             f"({_defaults('noise_scales', 1)})"
         },
     )
-    l0_penalty: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "hard-concrete: loss per token and expected open head, as Voita et al. have it "
-            "(default: a penalty that leads their number to K)"
-        },
-    )
-    concentrator: float = field(
-        default=0.0,
-        metadata={
-            "help": "pass: weight of the expected number of sites with heads left, which empties "
-            "whole sites (default: 0)"
-        },
-    )
     cooldown_steps: int = field(
         default=15000,
         metadata={
@@ -137,6 +119,38 @@ class PruningConfig(FairseqDataclass):
             f.name: getattr(args, f.name, f.default) for f in fields(cls) if f.init
         }
         return cls(**flags)
+
+    def updates_before_freeze(self) -> int:
+        """The update after which the heads are frozen; 0 where importance does not learn."""
+        if not ESTIMATORS[str(self.gate_estimator)].learns:
+            return 0
+        given = self.freeze_heads_after
+        return int(self.cooldown_steps if given is None else given)
+
+
+def add_pruning_flags(parser: Any) -> None:
+    """Adds the flags of :class:`PruningConfig` and those of all estimators to an argparse parser.
+
+    Which estimators there are is asked for here, so that others can be registered before.
+    """
+    chosen = PruningConfig.__dataclass_fields__["gate_estimator"]
+    choices: Any = ChoiceEnum(list(ESTIMATORS))
+    added = [("gate_estimator", choices, field(default=chosen.default, metadata=chosen.metadata))]
+    for name, estimator in ESTIMATORS.items():
+        for option in estimator.options:
+            metadata = {"help": f"{name}: {option.text}"}
+            added.append(
+                (option.name, Optional[float], field(default=option.default, metadata=metadata))
+            )
+    flags = make_dataclass("PruningFlags", added, bases=(PruningConfig,))
+    gen_parser_from_dataclass(parser, flags())
+
+
+def pruning_flags() -> dict[str, Any]:
+    """The names and defaults of all that :func:`add_pruning_flags` adds."""
+    flags = {f.name: f.default for f in fields(PruningConfig)}
+    options = [option for estimator in ESTIMATORS.values() for option in estimator.options]
+    return flags | {option.name: option.default for option in options}
 
 
 _HYDRA_GROUP = {
@@ -182,26 +196,3 @@ def as_namespace(args: Any) -> Any:
     flags = {name: training_flag(args, name) for name in _HYDRA_GROUP}
     own: Any = OmegaConf.to_container(args, resolve=True)
     return Namespace(**{**{k: v for k, v in flags.items() if v is not None}, **own})
-
-
-def resolve_kept_heads(args: Any) -> None:
-    """Replaces the file that ``--kept-heads`` may name by the kept heads that the file names.
-
-    So the configuration that is stored does not depend on another file.
-
-    Raises:
-        PruningError: the file is not an exported checkpoint.
-    """
-    path = Path(args.kept_heads)
-    if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
-        return
-    exported = model_arguments(load_checkpoint(path))
-    kept = getattr(exported, "kept_heads", None)
-    if kept is None:
-        raise PruningError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
-    if getattr(args, "num_of_heads", None) not in (None, exported.num_of_heads):
-        raise PruningError(
-            f"--kept-heads {path} has {exported.num_of_heads} heads: leave out --num-of-heads"
-        )
-    with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
-        args.kept_heads = kept

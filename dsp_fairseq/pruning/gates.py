@@ -20,7 +20,7 @@ from ..estimators import (
     top_k_mask,
 )
 from ..heads.layout import HeadLayout
-from .optimizer import importance_flags, mark_importance
+from .optimizer import mark_importance
 from .plan import PruningPlan
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class HeadGates(nn.Module):
         n = layout.num_heads
         initial = plan.estimator.initial_importance(gumbel_noise(n, plan.seed, _BEFORE_TRAINING))
         self.importance = nn.Parameter(initial.to(torch.float32))
-        mark_importance(self.importance)
+        self.optimizer_state = mark_importance(self.importance)
         self.register_buffer("mask", torch.zeros(n))
         self.register_buffer("frozen", torch.tensor(0.0))
         self.register_buffer("last_change", torch.tensor(0.0))
@@ -200,7 +200,7 @@ class HeadGates(nn.Module):
         self.last_change.copy_(torch.where(changed, now, self.last_change))
         self.mask.copy_(top)
         if self.num_updates < self.plan.freeze_after or self.is_constant:
-            importance_flags(self.importance)["alone"] = self.holds_weights
+            self.optimizer_state.alone = self.holds_weights
             return several and self.is_constant
         self._freeze()
         return True
@@ -253,8 +253,8 @@ class HeadGates(nn.Module):
         self._is_frozen = frozen
         self.frozen.fill_(float(frozen))
         # Momentum must not move it on.
-        importance_flags(self.importance)["learns"] = not frozen
-        importance_flags(self.importance)["alone"] = self.holds_weights
+        self.optimizer_state.learns = not frozen
+        self.optimizer_state.alone = self.holds_weights
 
     def _top_k(self, budget: int) -> Tensor:
         return top_k_mask(self.importance, budget, self.plan.floors)

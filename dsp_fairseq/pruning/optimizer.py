@@ -86,7 +86,7 @@ class DspAdam(FairseqAdam):
             importance = clip_grad_norm_(self._importance, 0.0, aggregate_norm_fn)
             importance = importance.to(weights.device)
         for parameter in self._importance:
-            importance_flags(parameter)["watch"].judge(
+            _state(parameter).judge(
                 the_gradient_of_weights=weights,
                 the_gradient_of_importance=importance,
                 importance=parameter.detach(),
@@ -114,13 +114,13 @@ class DspAdam(FairseqAdam):
 
         Some wrappers of several processes make zeros of that, which Adam would count as steps.
         """
-        if any(importance_flags(p)["alone"] for p in self._importance):
+        if any(_state(p).alone for p in self._importance):
             for parameter in self.param_groups[0]["params"]:
                 parameter.grad = None
 
     def _set_importance_group(self) -> None:
         for group in self.param_groups[1:]:
-            learns = all(importance_flags(p)["learns"] for p in group["params"])
+            learns = all(_state(p).learns for p in group["params"])
             group["lr"] = float(self.cfg.pruning_lr) if learns else 0.0
             group["weight_decay"] = 0.0
 
@@ -128,21 +128,35 @@ class DspAdam(FairseqAdam):
 # ---- what the optimizer knows of a parameter
 
 
-def mark_importance(parameter: nn.Parameter) -> None:
-    """Tells :class:`DspAdam` that a parameter is importance, and that it learns.
+@dataclass
+class ImportanceState:
+    """What a model tells the optimizer about its importance.
+
+    Attributes:
+        learns: whether it still does.
+        alone: whether the weights stay as they are meanwhile.
+        judge: ends the training where one of its named values is not finite.
+    """
+
+    learns: bool = True
+    alone: bool = False
+    judge: Callable[..., None] = field(default=lambda **_: None)
+
+
+def mark_importance(parameter: nn.Parameter) -> ImportanceState:
+    """Tells :class:`DspAdam` that a parameter is importance; returns what tells it the rest.
 
     The optimizer sees parameters only. Of their attributes fairseq's 16-bit optimizers hand
-    ``param_group`` and ``optim_overrides`` on to their float32 copies; the dictionary is shared.
+    ``param_group`` and ``optim_overrides`` on to their float32 copies; the state is shared.
     """
     # fairseq's names, of which nn.Parameter knows nothing.
     parameter.param_group = "importance"  # type: ignore[attr-defined]
-    flags = {"learns": True, "alone": False}
-    parameter.optim_overrides = flags  # type: ignore[attr-defined]
+    state = ImportanceState()
+    parameter.optim_overrides = state  # type: ignore[attr-defined]
+    return state
 
 
-def importance_flags(parameter: nn.Parameter) -> dict[str, Any]:
-    """What a marked parameter's gates tell the optimizer: whether it ``learns``, whether it learns
-    ``alone``, with the weights as they are, and the ``watch`` over its updates."""
+def _state(parameter: nn.Parameter) -> ImportanceState:
     return parameter.optim_overrides  # type: ignore[attr-defined]
 
 

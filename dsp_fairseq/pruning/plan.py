@@ -107,26 +107,30 @@ def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[fl
     return start, end
 
 
-def _estimator(config: PruningConfig, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
-    name = config.gate_estimator
+def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
+    name = str(getattr(args, "gate_estimator", None) or PruningConfig.gate_estimator)
     if name not in ESTIMATORS:
         raise PruningError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
-    for flag, value, owner in (
-        ("l0-penalty", config.l0_penalty, "hard-concrete"),
-        ("concentrator", config.concentrator, "pass"),
-    ):
-        if value and name != owner:
-            raise PruningError(f"--{flag} belongs to --gate-estimator {owner}, not to {name}")
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise PruningError(f"--{flag} {value:g} must be a number from 0 on")
-    if len(budgets) > 1 and not ESTIMATORS[name].exact:
+    chosen = ESTIMATORS[name]
+    options = {}
+    for owner, estimator in ESTIMATORS.items():
+        for option in estimator.options:
+            try:
+                value = option.parse(getattr(args, option.name, None))
+            except ValueError as error:
+                raise PruningError(str(error)) from None
+            if option in chosen.options:
+                options[option.name] = value
+            elif value != option.default:
+                raise PruningError(
+                    f"{option.flag} belongs to --gate-estimator {owner}, not to {name}"
+                )
+    if len(budgets) > 1 and not chosen.exact:
         raise PruningError(
             f"--gate-estimator {name} draws gates that do not depend on K: with it, "
             "--num-of-heads takes one budget"
         )
-    return ESTIMATORS[name](
-        l0_penalty=config.l0_penalty, concentrator=config.concentrator, sizes=layout.heads
-    )
+    return chosen(sizes=layout.heads, **options)
 
 
 # ---- all of them
@@ -142,9 +146,9 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     budgets = parse_budgets(config.num_of_heads, layout.num_heads)
     floors = parse_floors(config.keep_at_least, layout)
     check_floors(config.keep_at_least, floors, min(budgets))
-    estimator = _estimator(config, layout, budgets)
+    estimator = _estimator(args, layout, budgets)
     cooldown = _not_negative("cooldown-steps", config.cooldown_steps)
-    freeze_after = config.freeze_heads_after
+    _not_negative("freeze-heads-after", config.freeze_heads_after or 0)
     pipelined = config.pruning_mode == "pipelined"
     if config.finetune_updates is not None and not pipelined:
         raise PruningError("--finetune-updates belongs to --pruning-mode pipelined")
@@ -158,19 +162,13 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         noise=str(config.gate_noise),
         noise_scales=_noise_scales(config, type(estimator)),
         cooldown_steps=cooldown,
-        freeze_after=_freeze_after(cooldown, freeze_after, estimator),
+        freeze_after=config.updates_before_freeze(),
         finetune_updates=None
         if config.finetune_updates is None
         else _not_negative("finetune-updates", config.finetune_updates),
         floors=floors,
         seed=1 if seed is None else int(seed),
     )
-
-
-def _freeze_after(cooldown: int, given: int | None, estimator: Estimator) -> int:
-    if not estimator.learns:
-        return 0
-    return cooldown if given is None else _not_negative("freeze-heads-after", given)
 
 
 def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:

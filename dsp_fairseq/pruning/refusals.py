@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.utils import split_paths
 
-from ..data.corpus import check_corpus
 from ..errors import PruningError, exits_in_one_line
-from .criterion import DspLabelSmoothedCrossEntropyCriterion
+from ..heads.family import Family
+from .criterion import GateCriterionMixin
 from .flags import training_flag
 
 _UNSUPPORTED: tuple[tuple[str, str], ...] = (
@@ -29,7 +27,7 @@ _UNSUPPORTED: tuple[tuple[str, str], ...] = (
 )
 
 
-def refuse_unsupported(args: Any) -> None:
+def refuse_unsupported(args: Any, family: Family) -> None:
     """Refuses what head pruning cannot do, by the name of its flag.
 
     Raises:
@@ -37,7 +35,7 @@ def refuse_unsupported(args: Any) -> None:
     """
     for name, flag in _UNSUPPORTED:
         if getattr(args, name, None):
-            raise PruningError(f"{flag} is not supported by dsp_transformer")
+            raise PruningError(f"{flag} is not supported by {family.name}")
     optimizer = getattr(args, "optimizer", None)
     exported = getattr(args, "kept_heads", None) is not None
     if optimizer not in (None, "dsp_adam") and not exported:
@@ -67,23 +65,23 @@ def refuse_unsupported(args: Any) -> None:
         )
 
 
-def refuse_training(args: Any) -> None:
+def refuse_training(args: Any, family: Family) -> None:
     """Refuses what a training cannot do, or this machine, by the name of its flag.
 
     Raises:
         PruningError: the first such flag that is set.
     """
     criterion = training_flag(args, "criterion")
-    known = CRITERION_REGISTRY.get(criterion, DspLabelSmoothedCrossEntropyCriterion)
+    known = CRITERION_REGISTRY.get(criterion, GateCriterionMixin)
     exported = getattr(args, "kept_heads", None) is not None
-    if not (exported or issubclass(known, DspLabelSmoothedCrossEntropyCriterion)):
+    if not (exported or issubclass(known, GateCriterionMixin)):
         raise PruningError(
             f"--criterion {criterion} would leave out the penalties of the gates and the checks "
-            "of the loss: use --criterion dsp_label_smoothed_cross_entropy"
+            f"of the loss: use --criterion {family.gated_criterion}"
         )
     if training_flag(args, "tpu"):
         raise PruningError(
-            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which dsp_transformer "
+            "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which head pruning "
             "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
         )
     without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
@@ -102,11 +100,17 @@ def refuse_sharding(args: Any) -> None:
         raise PruningError("--ddp-backend fully_sharded is not supported by dsp_transformer")
 
 
-def checked_when_parsed(fill_in: Callable[[Any], None]) -> Callable[[Any], None]:
+def checked_when_parsed(
+    fill_in: Callable[[Any], None], check_data: Callable[[Any], None]
+) -> Callable[[Any], None]:
     """An architecture that looks at the flags of a training before it fills in what they lack.
 
     fairseq-train enters its sharding and opens its data before it builds the model, and its own
     errors are tracebacks; when it has parsed the flags it calls the architecture.
+
+    Args:
+        fill_in: the architecture.
+        check_data: looks at the data of a training with these flags.
     """
 
     @wraps(fill_in)
@@ -114,10 +118,8 @@ def checked_when_parsed(fill_in: Callable[[Any], None]) -> Callable[[Any], None]
     def fill_in_and_check(args: Any) -> None:
         refuse_sharding(args)
         # Afterwards they are a configuration with a name, in other commands too.
-        just_parsed = not hasattr(args, "_name")
-        if just_parsed and getattr(args, "task", None) == "translation" and args.data:
-            folder = Path(split_paths(args.data)[0])
-            check_corpus(folder, args.source_lang, args.target_lang, args.train_subset)
+        if not hasattr(args, "_name"):
+            check_data(args)
         fill_in(args)
 
     return fill_in_and_check

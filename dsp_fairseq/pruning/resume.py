@@ -11,14 +11,17 @@ import shlex
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import model_arguments, peek
+from omegaconf import DictConfig, open_dict
+
+from ..checkpoints.checkpoint import load_checkpoint, model_arguments, peek
 from ..errors import PruningError
 from ..files import in_place_of
 from ..heads.family import family_of
-from ..heads.layout import HeadLayout
+from ..heads.layout import NO_HEADS, HeadLayout
 from .flags import training_flag
 
 logger = logging.getLogger(__name__)
@@ -152,3 +155,26 @@ def updates_of(state: Mapping[str, Any]) -> int:
     """The number of updates that a checkpoint was trained for; 0 where it does not say."""
     history = state.get("optimizer_history") or [{}]
     return int(history[-1].get("num_updates", 0))
+
+
+def resolve_kept_heads(args: Any) -> None:
+    """Replaces the file that ``--kept-heads`` may name by the kept heads that the file names.
+
+    So the configuration that is stored does not depend on another file.
+
+    Raises:
+        PruningError: the file is not an exported checkpoint.
+    """
+    path = Path(args.kept_heads)
+    if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
+        return
+    exported = model_arguments(load_checkpoint(path))
+    kept = getattr(exported, "kept_heads", None)
+    if kept is None:
+        raise PruningError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
+    if getattr(args, "num_of_heads", None) not in (None, exported.num_of_heads):
+        raise PruningError(
+            f"--kept-heads {path} has {exported.num_of_heads} heads: leave out --num-of-heads"
+        )
+    with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
+        args.kept_heads = kept

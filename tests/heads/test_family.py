@@ -11,7 +11,7 @@ from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads import family as families
 from dsp_fairseq.heads.family import Family, family_of, known_kinds, register_family
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site
-from dsp_fairseq.models.transformer import FAMILY
+from dsp_fairseq.models.transformer import TRANSFORMER
 
 SHAPE = {
     "encoder_layers": 1,
@@ -29,7 +29,7 @@ def test_gated_and_dense_transformers_are_one_family(name):
     for key in ("_name", "arch"):
         values = {**SHAPE, key: name}
         for args in (values, Namespace(**values), OmegaConf.create(values)):
-            assert family_of(args) is FAMILY
+            assert family_of(args) is TRANSFORMER
             assert family_of(args).layout(args).num_heads == 18
 
 
@@ -42,7 +42,7 @@ def test_no_other_model_is_taken_for_a_transformer(name):
 
 
 def test_the_order_of_translations_heads_is_what_stored_importance_depends_on():
-    layout = FAMILY.layout(SHAPE)
+    layout = TRANSFORMER.layout(SHAPE)
     assert [(str(site), site.module_name) for site in layout.sites] == [
         ("encoder.self.0", "encoder.layers.0.self_attn"),
         ("decoder.self.0", "decoder.layers.0.self_attn"),
@@ -51,7 +51,7 @@ def test_the_order_of_translations_heads_is_what_stored_importance_depends_on():
         ("decoder.cross.1", "decoder.layers.1.encoder_attn"),
     ]
     assert layout.heads == (2, 4, 4, 4, 4)
-    assert FAMILY.layout({**SHAPE, "no_cross_attention": True}).kinds() == [
+    assert TRANSFORMER.layout({**SHAPE, "no_cross_attention": True}).kinds() == [
         ENCODER_SELF,
         DECODER_SELF,
     ]

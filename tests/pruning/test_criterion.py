@@ -7,7 +7,7 @@ import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 
-from dsp_fairseq.pruning.criterion import DspLabelSmoothedCrossEntropyCriterion
+from dsp_fairseq.models.transformer import DspLabelSmoothedCrossEntropyCriterion
 
 
 @pytest.fixture

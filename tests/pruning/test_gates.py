@@ -248,7 +248,7 @@ def test_pipelined_takes_weights_as_constants_until_the_freeze(build, batch):
         assert (model.head_gates.importance.grad is not None) == (update < 2)
         assert (weight.grad is not None) == (update >= 2)
         assert weight.requires_grad
-        assert model.head_gates.importance.optim_overrides["alone"] == (update < 2)
+        assert model.head_gates.importance.optim_overrides.alone == (update < 2)
 
 
 def test_pipelined_needs_a_model_to_start_from(build, batch):
