@@ -122,7 +122,8 @@ class PruningConfig(FairseqDataclass):
 
     def updates_before_freeze(self) -> int:
         """The update after which the heads are frozen; 0 where importance does not learn."""
-        if not ESTIMATORS[str(self.gate_estimator)].learns:
+        estimator = ESTIMATORS.get(str(self.gate_estimator))
+        if estimator is not None and not estimator.learns:
             return 0
         given = self.freeze_heads_after
         return int(self.cooldown_steps if given is None else given)
