@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn
+
+from fairseq.utils import import_user_module
 
 from ..about import __version__
 from ..errors import PruningError, exits_in_one_line
@@ -23,6 +26,11 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options)
+        self.add_argument(
+            "--user-dir",
+            metavar="DIR",
+            help="a package that registers further model families, estimators or export formats",
+        )
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
     def error(self, message: str) -> NoReturn:
@@ -37,6 +45,7 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
     def wrapper(argv: Sequence[str] | None = None) -> None:
         try:
             try:
+                _import_user_dir(argv)
                 main(argv)
             finally:
                 # Here, since Python would report what fails at its own end and exit with 120.
@@ -51,6 +60,18 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
             raise PruningError(f"cannot write the output: {error.strerror}") from None
 
     return wrapper
+
+
+def _import_user_dir(argv: Sequence[str] | None) -> None:
+    """Before the parser is made: what is registered there may be a choice of a flag."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--user-dir", nargs="?")
+    args, _ = parser.parse_known_args(argv)
+    if args.user_dir is None:
+        return
+    if not (Path(args.user_dir) / "__init__.py").is_file():
+        raise PruningError(f"--user-dir {args.user_dir} is not the folder of a Python package")
+    import_user_module(args)
 
 
 def _drop_output() -> None:
