@@ -1,9 +1,7 @@
-"""Which attention heads a checkpoint keeps, as text, JSON or a picture."""
+"""Which attention heads a checkpoint keeps, as text and as JSON."""
 
 from __future__ import annotations
 
-import io
-import logging
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +18,6 @@ from ..heads.budget import check_floors, parse_budget, parse_budgets, parse_floo
 from ..heads.family import architecture, family_of
 from ..heads.layout import HeadLayout, Site, parse_kept_heads
 from ..pruning.flags import PruningConfig
-
-PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +228,7 @@ def _cells(head_map: HeadMap) -> Iterator[tuple[Site, list[str]]]:
 
 def _summary(head_map: HeadMap) -> str:
     parts = [f"{head_map.budget} of {head_map.layout.num_heads} heads kept, in [brackets]"]
-    parts.append(_standing(head_map))
+    parts.append(standing(head_map))
     if head_map.margin is not None:
         k = head_map.budget
         parts.append(
@@ -241,7 +237,8 @@ def _summary(head_map: HeadMap) -> str:
     return "; ".join(parts)
 
 
-def _standing(head_map: HeadMap) -> str:
+def standing(head_map: HeadMap) -> str:
+    """Whether the choice is final, in words."""
     if head_map.frozen:
         return "frozen"
     if head_map.budget in (0, head_map.layout.num_heads):
@@ -268,129 +265,3 @@ def to_json(head_map: HeadMap) -> dict[str, Any]:
             for site in head_map.layout.sites
         ],
     }
-
-
-# ---- the picture
-
-
-def render_plot(head_map: HeadMap, suffix: str) -> bytes:
-    """Draws one panel a kind of site; kept heads are full squares with a dot, closed ones small.
-
-    Args:
-        head_map: what to draw.
-        suffix: the format, one of :data:`PLOT_SUFFIXES`.
-
-    Raises:
-        PruningError: matplotlib is not installed.
-    """
-    # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    try:
-        import matplotlib
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Rectangle
-    except ImportError as error:
-        raise PruningError(f"--plot needs matplotlib ({error}): pip install matplotlib") from None
-
-    layout, importance = head_map.layout, head_map.importance
-    kinds = layout.kinds()
-    rows = {kind: [site for site in layout.sites if site.kind == kind] for kind in kinds}
-    heads = dict(zip(layout.sites, layout.heads, strict=True))
-    columns = {kind: max(heads[site] for site in rows[kind]) for kind in kinds}
-
-    # Everything is placed in inches, so that cells are equal squares in all panels.
-    cell = min(0.42, max(0.24, 12 / sum(columns.values())))
-    left, gap, top, bottom, bar = 0.7, 0.65, 1.1, 0.9, 1.1
-    slots = {kind: max(columns[kind] * cell, 1.15) for kind in kinds}
-    tallest = max(len(rows[kind]) for kind in kinds) * cell
-    inner = sum(slots.values()) + gap * (len(kinds) - 1)
-    width = max(left + inner + (bar if importance is not None else 0.3), 4.6)
-    height = top + tallest + bottom
-    left += (width - left - inner - (bar if importance is not None else 0.3)) / 2
-
-    scale = ScalarMappable(Normalize(0.0, 1.0), "viridis")
-    if importance is not None:
-        low, high = float(importance.min()), float(importance.max())
-        if high - low < 1e-6:
-            low, high = low - 0.5, high + 0.5
-        scale.set_clim(low, high)
-
-    def square(x: float, y: float, kept: bool, colour: Any) -> Rectangle:
-        half = 0.47 if kept else 0.23
-        return Rectangle((x - half, y - half), 2 * half, 2 * half, facecolor=colour, linewidth=0)
-
-    dot: dict[str, Any] = {
-        "marker": "o",
-        "color": "none",
-        "markerfacecolor": "white",
-        "markeredgecolor": "black",
-    }
-    diameter = cell * 72 * 0.3
-    figure = Figure(figsize=(width, height), facecolor="white")
-    x0 = left
-    for kind in kinds:
-        sites, n = rows[kind], columns[kind]
-        high_of = len(sites) * cell
-        axes = figure.add_axes(
-            (x0 / width, (height - top - high_of) / height, n * cell / width, high_of / height)
-        )
-        for y, site in enumerate(sites):
-            cut = layout.slice(site)
-            for x, flag in enumerate(head_map.mask[cut].tolist()):
-                kept = bool(flag)
-                colour: Any = "0.3" if kept else "0.75"
-                if importance is not None:
-                    colour = scale.to_rgba(importance[cut][x : x + 1].numpy())[0]
-                axes.add_patch(square(x, y, kept, colour))
-                if kept:
-                    axes.plot([x], [y], markersize=diameter, markeredgewidth=0.8, **dot)
-        axes.set_xlim(-0.5, n - 0.5)
-        axes.set_ylim(len(sites) - 0.5, -0.5)
-        axes.set_xticks(range(n))
-        axes.set_yticks(range(len(sites)), [str(site.layer) for site in sites])
-        axes.tick_params(length=0, labelsize=8)
-        axes.set_xlabel("head", fontsize=9)
-        axes.set_ylabel("layer", fontsize=9)
-        axes.spines[:].set_color("0.7")
-        done, of = head_map.count(kind)
-        axes.set_title(f"{kind}\n{done} of {of}", fontsize=10)
-        x0 += slots[kind] + gap
-    if importance is not None:
-        strip = figure.add_axes(
-            ((x0 - gap + 0.25) / width, (height - top - tallest) / height, 0.13 / width,
-             tallest / height)
-        )  # fmt: skip
-        figure.colorbar(scale, cax=strip).set_label("importance", fontsize=9)
-        strip.tick_params(labelsize=8)
-
-    figure.suptitle(
-        f"{head_map.budget} of {layout.num_heads} heads kept",
-        y=1 - 0.12 / height,
-        va="top",
-        fontsize=13,
-    )
-    figure.text(0.5, 1 - 0.38 / height, _standing(head_map), ha="center", va="top", fontsize=9)
-    marks: dict[str, Any] = {"linestyle": "none", "color": "0.4", "markeredgewidth": 0}
-    full = Line2D([], [], marker="s", markersize=14, **marks)
-    small = Line2D([], [], marker="s", markersize=6, **marks)
-    centre = Line2D([], [], markersize=5, linestyle="none", **dot)
-    # A tuple is drawn one mark over the other, of which matplotlib's types know nothing.
-    handles: list[Any] = [(full, centre), small]
-    figure.legend(
-        handles,
-        ["kept", "closed"],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.0),
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-    )
-    # Without dates and random names, the same checkpoint gives the same file.
-    undated = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
-    picture = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "dsp-heads"}):
-        figure.savefig(picture, format=suffix[1:], dpi=160, metadata=undated)
-    return picture.getvalue()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..analysis.head_map import PLOT_SUFFIXES, read_head_map, render_plot, render_text, to_json
+from ..analysis.head_map import read_head_map, render_text, to_json
 from ..errors import PruningError
 from ..files import write_whole
 from .parser import CommandParser, command
@@ -65,18 +65,24 @@ and --num-of-heads shows what another K would keep.""",
 
     json_file = None if args.json in (None, "-") else Path(args.json)
     suffix = args.plot.suffix.lower() if args.plot else ""
-    if args.plot and suffix not in PLOT_SUFFIXES:
-        raise PruningError(f"--plot {args.plot} must end in one of {', '.join(PLOT_SUFFIXES)}")
+    if args.plot:
+        # Imported here, since only pictures need matplotlib.
+        from ..analysis.head_plot import FORMATS, render_plot
+
+        if suffix not in FORMATS:
+            raise PruningError(f"--plot {args.plot} must end in one of {', '.join(FORMATS)}")
     outputs = [path for path in (json_file, args.plot) if path]
     _check_outputs(args.checkpoint, outputs, args.force)
 
     head_map = read_head_map(args.checkpoint, args.num_of_heads)
     as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
-    picture = render_plot(head_map, suffix) if args.plot else b""
+    files = {}
     if json_file:
-        write_whole(json_file, as_json.encode() + b"\n")
+        files[json_file] = as_json.encode() + b"\n"
     if args.plot:
-        write_whole(args.plot, picture)
+        files[args.plot] = render_plot(head_map, suffix)
+    for path, content in files.items():
+        write_whole(path, content)
     print(as_json if args.json == "-" else render_text(head_map))
 
 

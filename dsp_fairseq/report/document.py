@@ -3,213 +3,69 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..analysis.head_plot import render
 from ..errors import PruningError
 from ..experiments.logs import Curve, read_curve
-from ..experiments.results import (
-    FinishedRun,
-    Spread,
-    Sweep,
-    data_folder,
-    dense_runs,
-    groups,
-    read_sweep,
-    spread,
-)
+from ..experiments.results import Sweep, groups, read_sweep
 from ..files import in_place_of
 from . import figures
-from .figures import Picture
-from .page import Block, Heading, Items, Paragraph, Table, to_html, to_markdown
-from .significance import SIGNIFICANT, Paired, Texts
+from .columns import CONTESTS, RESULTS, RUNS, Row, table
+from .page import escape, to_html
+from .significance import NO_RANKING, SEEDS_TO_RANK, SIGNIFICANT, RecipeRuns, gather
 
 GENERATOR = "dsp-report"
-SEEDS_TO_RANK = 3
-NO_RANKING = "fewer than three seeds: no ranking"
-NONE = "–"
-
-
-# ---- what there is to compare
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Two methods at one budget, on the seeds that both have.
-
-    Attributes:
-        budget: K.
-        ahead: the method with the higher mean test score.
-        behind: the other one.
-        difference: of the two means.
-        seeds: the number of seeds that both have.
-        pairs: the paired tests, one a seed for which both outputs are there.
-    """
-
-    budget: int
-    ahead: str
-    behind: str
-    difference: float
-    seeds: int
-    pairs: Sequence[Paired]
-
-    @property
-    def verdict(self) -> str:
-        """What may be claimed: with three seeds, and each of them significant."""
-        if self.seeds < SEEDS_TO_RANK:
-            return NO_RANKING
-        if len(self.pairs) < SEEDS_TO_RANK:
-            return "fewer than three paired tests: no ranking"
-        if all(pair.difference > 0 and pair.significant for pair in self.pairs):
-            return f"{self.ahead} is ahead"
-        return "not told apart"
-
-
-@dataclass(frozen=True)
-class RecipeRuns:
-    """Everything about the runs of one recipe.
-
-    Attributes:
-        name: of the recipe.
-        runs: the pruned ones.
-        dense: the dense runs that they are compared with.
-        against_dense: by the id of a run, the paired test against its dense partner.
-        contests: the best method of each budget against the others.
-        plain: whether paired tests are on detokenised text.
-    """
+class Picture:
+    """A figure, the name of its files without suffix, and a caption that says how to read it."""
 
     name: str
-    runs: Sequence[FinishedRun]
-    dense: Sequence[FinishedRun]
-    against_dense: dict[str, Paired] = field(default_factory=dict)
-    contests: list[Contest] = field(default_factory=list)
-    plain: bool = True
+    title: str
+    caption: str
+    figure: Figure
 
-    @property
-    def num_heads(self) -> int:
-        """N, the number of heads before pruning."""
-        return (*self.runs, *self.dense)[0].num_heads
-
-    def partner(self, run: FinishedRun) -> FinishedRun | None:
-        """The dense run of the same seed, or the first one, or None."""
-        same = [dense for dense in self.dense if dense.seed == run.seed]
-        return next(iter((*same, *self.dense)), None)
+    def __str__(self) -> str:
+        return f"![{escape(self.title)}]({self.name}.png)\n\n{escape(self.caption)}"
 
 
-def gather(sweep: Sweep) -> list[RecipeRuns]:
-    """Runs all paired tests of a sweep.
-
-    Raises:
-        PruningError: runs of one recipe have different head layouts.
-    """
-    recipes = []
-    for name in sweep.recipes:
-        dense = dense_runs(sweep, name)
-        runs = [run for run in sweep.runs if run.recipe == name and not run.is_dense]
-        _check_layouts(name, [*runs, *dense])
-        data = next(filter(None, map(data_folder, [*runs, *dense])), None)
-        recipe = RecipeRuns(name, runs, dense, plain=data is not None)
-        texts = Texts(data)
-        rivals = _rivals(runs)
-        with tqdm(
-            total=len(runs) + len(rivals), desc=f"paired tests, {name}", unit="test", disable=None
-        ) as bar:
-            for partner in dense:
-                own = [run for run in runs if recipe.partner(run) is partner]
-                recipe.against_dense.update(texts.compare(partner, own))
-                bar.update(len(own))
-            for first, second in rivals:
-                recipe.contests.append(_contest(texts, first, second))
-                bar.update()
-            bar.update((bar.total or 0) - bar.n)
-        recipes.append(recipe)
-    return recipes
+Block = str | Picture
+"""Markdown, or a picture that is written as such."""
 
 
-def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
-    """Maps and budgets of different models would not compare."""
-    by_shape: dict[tuple, FinishedRun] = {}
-    for run in runs:
-        sizes = {kind: (len(run.kept[kind]), run.heads_per_layer[kind]) for kind in run.kept}
-        by_shape.setdefault((run.num_heads, *sorted(sizes.items())), run)
-    if len(by_shape) > 1:
-        first, second, *_ = by_shape.values()
-        raise PruningError(
-            f"{first.id} and {second.id} are both of the recipe {recipe!r}, but their models have "
-            "different heads: give different recipes different names"
-        )
-
-
-def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[FinishedRun]]]:
-    """At each budget the method with the highest mean, and each of the others."""
-    pairs = []
-    by_group = groups(runs)
-    for budget in sorted({run.budget for run in runs}):
-        here = [group for (_, k), group in by_group.items() if k == budget]
-        here.sort(key=lambda group: -_bleu(group).mean)
-        # A mean of one or two seeds is no measure for those that could be ranked.
-        able = [group for group in here if len(group) >= SEEDS_TO_RANK]
-        best = able[0] if len(able) > 1 else here[0]
-        pairs += [(best, other) for other in here if other is not best]
-    return pairs
-
-
-def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Contest:
-    # Over the seeds that both have; with none in common, over what there is.
-    common = {run.seed for run in first} & {run.seed for run in second}
-    if common:
-        first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
-    if _bleu(first).mean < _bleu(second).mean:
-        first, second = second, first
-    of_seed = {run.seed: run for run in second}
-    pairs: list[Paired] = []
-    both = [(run, of_seed[run.seed]) for run in first if run.seed in of_seed]
-    for run, rival in both:
-        pairs += texts.compare(rival, [run]).values()
-    return Contest(
-        first[0].budget,
-        first[0].method,
-        second[0].method,
-        _bleu(first).mean - _bleu(second).mean,
-        len(both),
-        pairs,
-    )
-
-
-def _bleu(runs: Iterable[FinishedRun]) -> Spread:
-    return spread(run.score("sacrebleu") for run in runs)
-
-
-# ---- the report's blocks
-
-
-def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> list[Block]:
+def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]:
     """The whole report, in the order of reading."""
-    name = sweep.folder.resolve().name
     styles = figures.styles_of([run.method for run in sweep.runs if not run.is_dense])
-    blocks: list[Block] = [Heading(1, f"Heads pruned: {name}"), _summary(sweep)]
+    yield f"# Heads pruned: {escape(sweep.folder.resolve().name)}"
+    yield _summary(sweep)
     prefixes: set[str] = set()
     for recipe in recipes:
         prefix = re.sub(r"[^A-Za-z0-9.-]+", "-", recipe.name).strip("-.") or "recipe"
         while prefix in prefixes:
             prefix += "-"
         prefixes.add(prefix)
-        blocks.append(Heading(2, f"Recipe {recipe.name}"))
+        yield f"## Recipe {escape(recipe.name)}"
         if recipe.runs:
-            blocks.append(_bleu_picture(recipe, prefix, styles))
-        blocks += _results(recipe)
+            yield _bleu_picture(recipe, prefix, styles)
+        yield from _results(recipe)
         if recipe.runs:
-            blocks += [*_head_pictures(recipe, prefix), *_training_picture(recipe, prefix, styles)]
-        blocks += _missing(recipe)
-        blocks += [Heading(3, "Every run"), _run_table(recipe)]
-    return blocks
+            yield from _head_pictures(recipe, prefix)
+            yield from _training_picture(recipe, prefix, styles)
+        if missing := list(_missing(recipe)):
+            yield "### What is missing"
+            yield "\n".join(f"- {escape(item)}" for item in missing)
+        yield "### Every run"
+        yield table(RUNS, _run_rows(recipe))
 
 
-def _summary(sweep: Sweep) -> Paragraph:
+def _summary(sweep: Sweep) -> str:
     pruned = [run for run in sweep.runs if not run.is_dense]
     minutes = sum(run.train_seconds for run in sweep.runs) / 60
     time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
@@ -221,79 +77,44 @@ def _summary(sweep: Sweep) -> Paragraph:
     )
     if sweep.torn:
         text += " The last line of `runs.jsonl` is incomplete and was left out."
-    return Paragraph(text)
+    return text
 
 
-def _results(recipe: RecipeRuns) -> list[Block]:
-    dense = recipe.dense
-    rows = [_result_row(recipe, "dense", dense)] if dense else []
-    for (method, _), runs in groups(recipe.runs).items():
-        rows.append(_result_row(recipe, method, runs))
-    header = [
-        *("method", "heads", "seeds", "sacreBLEU", "dense", "difference"),
-        *(f"p < {SIGNIFICANT}", "valid loss", "valid", "chrF", "dense", "parameters", "dense"),
-        *("tokens/s", "dense"),
-    ]
-    blocks: list[Block] = [Table(header, rows, frozenset({0}), frozenset({4, 10, 12, 14}))]
-    blocks += [Paragraph(text) for text in _notes(recipe)]
+def _results(recipe: RecipeRuns) -> Iterator[Block]:
+    by_group = [recipe.dense] if recipe.dense else []
+    by_group += groups(recipe.runs).values()
+    yield table(RESULTS, [Row(recipe, runs, recipe.dense) for runs in by_group])
+    yield from map(escape, _notes(recipe))
     if recipe.contests:
-        blocks += [Heading(3, "Methods against each other"), _contest_table(recipe)]
-        blocks.append(
-            Paragraph(
-                "At each budget the method with the highest mean against the others, seed by "
-                f"seed. One is called ahead only if it is so with p < {SIGNIFICANT} in every seed, "
-                "of three or more; the values of p are not corrected for the number of tests."
-            )
+        yield "### Methods against each other"
+        yield table(CONTESTS, recipe.contests)
+        yield escape(
+            "At each budget the method with the highest mean against the others, seed by "
+            f"seed. One is called ahead only if it is so with p < {SIGNIFICANT} in every seed, "
+            "of three or more; the values of p are not corrected for the number of tests."
         )
-    return blocks
 
 
-def _result_row(recipe: RecipeRuns, method: str, runs: Sequence[FinishedRun]) -> list[str]:
-    dense = recipe.dense
-    is_dense = runs[0].is_dense
-    difference = NONE
-    if dense and not is_dense:
-        difference = _signed(_bleu(runs).mean - _bleu(dense).mean)
-    tests = [recipe.against_dense[run.id] for run in runs if run.id in recipe.against_dense]
-
-    def pair(of: Sequence[FinishedRun], metric: str, split: str = "test") -> str:
-        values = [run.score(metric, split) for run in of if split in run.scores]
-        return _spread(spread(values)) if values else NONE
-
-    def loss(of: Sequence[FinishedRun]) -> str:
-        values = [run.valid_loss for run in of if run.valid_loss is not None]
-        return _spread(spread(values), digits=3) if values else NONE
-
-    def mean(of: Sequence[FinishedRun], name: str) -> str:
-        return f"{spread(getattr(run, name) for run in of).mean:,.0f}" if of else NONE
-
-    return [
-        *(method, f"{runs[0].budget} of {recipe.num_heads}", str(len(runs))),
-        *(pair(runs, "sacrebleu"), pair(dense, "sacrebleu"), difference, _significance(tests)),
-        *(loss(runs), pair(runs, "sacrebleu", "valid")),
-        *(pair(runs, "chrf"), pair(dense, "chrf")),
-        *(mean(runs, "parameters"), mean(dense, "parameters")),
-        *(mean(runs, "tokens_per_second"), mean(dense, "tokens_per_second")),
-    ]
+def _run_rows(recipe: RecipeRuns) -> Iterator[Row]:
+    for run in recipe.dense:
+        yield Row(recipe, [run], [])
+    for run in recipe.runs:
+        partner = recipe.partner(run)
+        yield Row(recipe, [run], [partner] if partner else [])
 
 
-def _notes(recipe: RecipeRuns) -> list[str]:
-    """What the numbers rest on: signatures, the texts of the tests, and too few seeds."""
-    notes = []
-    everything = [*recipe.dense, *recipe.runs]
+def _notes(recipe: RecipeRuns) -> Iterator[str]:
+    """What the numbers rest on."""
+    scores = [split for run in (*recipe.dense, *recipe.runs) for split in run.scores.values()]
     for title, metric in (("sacreBLEU", "sacrebleu"), ("chrF", "chrf")):
-        found = {run.scores[split][metric].signature for run in everything for split in run.scores}
-        notes.append(f"{title}: " + ", ".join(f"`{signature}`" for signature in sorted(found)))
-        if len(found) > 1:
-            notes[-1] += ". Scores of different signatures do not compare."
-    tests = [
-        *recipe.against_dense.values(),
-        *(pair for contest in recipe.contests for pair in contest.pairs),
-    ]
-    if tests:
+        found = sorted({f"`{split[metric].signature}`" for split in scores})
+        differ = ". Scores of different signatures do not compare." if len(found) > 1 else ""
+        yield f"{title}: {', '.join(found)}{differ}"
+    contests = [test for contest in recipe.contests for test in contest.tests]
+    for test in [*recipe.against_dense.values(), *contests][:1]:
         on = "detokenised text" if recipe.plain else "tokenised text, since the data is not there"
-        notes.append(
-            f"Paired bootstrap on {on}: `{tests[0].signature}`. Counted are the seeds with "
+        yield (
+            f"Paired bootstrap on {on}: `{test.signature}`. Counted are the seeds with "
             f"p < {SIGNIFICANT}."
         )
     few = [
@@ -302,26 +123,10 @@ def _notes(recipe: RecipeRuns) -> list[str]:
         if len(runs) < SEEDS_TO_RANK
     ]
     if few:
-        notes.append(f"{NO_RANKING.capitalize()} of {', '.join(few)}.")
-    return notes
+        yield f"{NO_RANKING.capitalize()} of {', '.join(few)}."
 
 
-def _contest_table(recipe: RecipeRuns) -> Table:
-    rows = [
-        [
-            *(str(contest.budget), contest.ahead, contest.behind, str(contest.seeds)),
-            *(_signed(contest.difference), _significance(contest.pairs), contest.verdict),
-        ]
-        for contest in recipe.contests
-    ]
-    header = [
-        *("heads", "higher mean", "against", "seeds"),
-        *("difference", f"p < {SIGNIFICANT}", "what it says"),
-    ]
-    return Table(header, rows, frozenset({1, 2, 6}))
-
-
-def _bleu_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]) -> Picture:
+def _bleu_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Picture:
     band = " with its spread in grey" if len(recipe.dense) > 1 else ""
     line = f"; the black line is the dense model{band}" if recipe.dense else ""
     return Picture(
@@ -333,34 +138,28 @@ def _bleu_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]) ->
     )
 
 
-def _head_pictures(recipe: RecipeRuns, prefix: str) -> list[Block]:
-    blocks: list[Block] = []
+def _head_pictures(recipe: RecipeRuns, prefix: str) -> Iterator[Block]:
     by_group = groups(run for run in recipe.runs if run.kept and 0 < run.budget < run.num_heads)
+    if not by_group:
+        return
+    yield "### Which heads survive"
+    yield (
+        "Between seeds that start from one dense model a head is the same head. Between "
+        "models trained from scratch only the counts per layer and kind compare."
+    )
     for budget in sorted({budget for _, budget in by_group}):
         by_method = {method: group for (method, k), group in by_group.items() if k == budget}
         heads = counted(budget, "head")
-        blocks.append(
-            Picture(
-                f"{prefix}-heads-{budget}",
-                f"Head survival at {heads}, {recipe.name}",
-                f"{heads}: the darker, the more seeds keep the head, and the number counts them. "
-                "Above each map stands the mean number of heads that are left there.",
-                figures.head_survival(by_method, budget, recipe.num_heads),
-            )
+        yield Picture(
+            f"{prefix}-heads-{budget}",
+            f"Head survival at {heads}, {recipe.name}",
+            f"{heads}: the darker, the more seeds keep the head, and the number counts them. "
+            "Above each map stands the mean number of heads that are left there.",
+            figures.head_survival(by_method, budget, recipe.num_heads),
         )
-    if not blocks:
-        return []
-    return [
-        Heading(3, "Which heads survive"),
-        Paragraph(
-            "Between seeds that start from one dense model a head is the same head. Between "
-            "models trained from scratch only the counts per layer and kind compare."
-        ),
-        *blocks,
-    ]
 
 
-def _training_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]) -> list[Block]:
+def _training_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Iterator[Block]:
     curves: dict[int, dict[str, list[Curve]]] = {}
     for (method, budget), group in groups(recipe.runs).items():
         found = [curve for run in group if (curve := read_curve(run.folder / "train.log"))]
@@ -369,34 +168,29 @@ def _training_picture(recipe: RecipeRuns, prefix: str, styles: Mapping[str, Any]
         if found and budget not in (0, group[0].num_heads):
             curves.setdefault(budget, {})[method] = found
     if not curves:
-        return []
-    return [
-        Heading(3, "Training"),
-        Picture(
-            f"{prefix}-training",
-            f"Temperature and margin in training, {recipe.name}",
-            "Margin is the importance of the last head kept less that of the next: while it grows, "
-            "the choice gets surer. Lines are means over seeds, bands (with up to "
-            f"{figures.MOST_BANDS} methods) their range; a black line of temperature stands for "
-            "all runs.",
-            figures.training_curves(curves, styles),
-        ),
-    ]
+        return
+    yield "### Training"
+    yield Picture(
+        f"{prefix}-training",
+        f"Temperature and margin in training, {recipe.name}",
+        "Margin is the importance of the last head kept less that of the next: while it grows, "
+        "the choice gets surer. Lines are means over seeds, bands (with up to "
+        f"{figures.MOST_BANDS} methods) their range; a black line of temperature stands for "
+        "all runs.",
+        figures.training_curves(curves, styles),
+    )
 
 
-def _missing(recipe: RecipeRuns) -> list[Block]:
+def _missing(recipe: RecipeRuns) -> Iterator[str]:
     """What the report would have said, were it there."""
-    items = []
-    if not recipe.dense:
-        items.append("There is no dense result: no differences to it.")
     runs = recipe.runs
-    seeds = {run.seed for run in runs}
-    budgets = sorted({run.budget for run in runs})
+    if not recipe.dense:
+        yield "There is no dense result: no differences to it."
     for method in sorted({run.method for run in runs}):
-        for budget in budgets:
+        for budget in sorted({run.budget for run in runs}):
             done = {r.seed for r in runs if r.method == method and r.budget == budget}
-            if absent := sorted(seeds - done):
-                items.append(
+            if absent := sorted({run.seed for run in runs} - done):
+                yield (
                     f"{method} at {counted(budget, 'head')}: no result of "
                     f"{'seed' if len(absent) == 1 else 'seeds'} {', '.join(map(str, absent))}."
                 )
@@ -410,69 +204,25 @@ def _missing(recipe: RecipeRuns) -> list[Block]:
     }
     for what, names in without.items():
         if names:
-            items.append(f"Without {what}: {', '.join(names)}.")
+            yield f"Without {what}: {', '.join(names)}."
+    # Scores in the lines are rounded to two digits.
     others = [
-        run.id
-        for run in runs
+        row.first.id
+        for row in _run_rows(recipe)
         if recipe.plain
-        and (pair := recipe.against_dense.get(run.id))
-        and (partner := recipe.partner(run))
-        # Scores in the lines are rounded to two digits.
-        and abs(pair.difference - _difference(run, partner)) > 0.02
+        and row.tests
+        and abs(row.tests[0].difference - (row.difference or 0.0)) > 0.02
     ]
     if others:
-        items.append(
+        yield (
             "The scores in `runs.jsonl` are not those of `test.out`, of the run or of its dense "
             f"partner: {', '.join(others)}."
         )
-    return [Heading(3, "What is missing"), Items(items)] if items else []
-
-
-def _run_table(recipe: RecipeRuns) -> Table:
-    rows = []
-    for run in [*recipe.dense, *recipe.runs]:
-        partner = None if run.is_dense else recipe.partner(run)
-        test = recipe.against_dense.get(run.id)
-        rows.append(
-            [
-                *(run.id, run.method, str(run.budget), str(run.seed)),
-                f"{run.score('sacrebleu'):.2f}",
-                f"{partner.score('sacrebleu'):.2f}" if partner else NONE,
-                _signed(_difference(run, partner)) if partner else NONE,
-                f"{test.p_value:.3f}" if test else NONE,
-                f"{run.score('chrf'):.2f}",
-                NONE if run.valid_loss is None else f"{run.valid_loss:.3f}",
-                f"{run.score('sacrebleu', 'valid'):.2f}" if "valid" in run.scores else NONE,
-                f"{run.train_seconds / 60:,.1f}",
-            ]
-        )
-    header = ["run", "method", "heads", "seed", "sacreBLEU", "dense", "difference", "p", "chrF",
-              "valid loss", "valid", "minutes"]  # fmt: skip
-    return Table(header, rows, frozenset({0, 1}), frozenset({5}))
-
-
-def _difference(run: FinishedRun, partner: FinishedRun) -> float:
-    return run.score("sacrebleu") - partner.score("sacrebleu")
 
 
 def counted(number: int, noun: str) -> str:
+    """``1 head``, ``2 heads``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _spread(value: Spread, digits: int = 2) -> str:
-    if value.deviation is None:
-        return f"{value.mean:.{digits}f}"
-    return f"{value.mean:.{digits}f} ± {value.deviation:.{digits}f}"
-
-
-def _signed(value: float) -> str:
-    return "0.00" if round(value, 2) == 0 else f"{value:+.2f}".replace("-", "−")
-
-
-def _significance(tests: Sequence[Paired]) -> str:
-    if not tests:
-        return NONE
-    return f"{sum(test.significant for test in tests)} of {len(tests)}"
 
 
 # ---- writing it
@@ -493,15 +243,16 @@ def write_report(sweep_folder: Path, output: Path) -> list[str]:
     """
     _check_output(output)
     sweep = read_sweep(sweep_folder)
-    blocks = build_blocks(sweep, gather(sweep))
-    drawings, files = {}, {}
+    blocks = list(build_blocks(sweep, gather(sweep)))
     pictures = [block for block in blocks if isinstance(block, Picture)]
+    files = {}
     for picture in tqdm(pictures, desc="drawing", unit="figure", disable=None):
-        drawings[picture.name] = picture.render("svg")
-        files[f"{picture.name}.svg"] = drawings[picture.name]
-        files[f"{picture.name}.png"] = picture.render("png")
-    files["report.md"] = to_markdown(blocks).encode()
-    files["report.html"] = to_html(blocks, drawings, GENERATOR).encode()
+        for suffix in (".svg", ".png"):
+            files[f"{picture.name}{suffix}"] = render(picture.figure, suffix)
+    markdown = "\n\n".join(map(str, blocks)) + "\n"
+    drawings = {picture.name: files[f"{picture.name}.svg"] for picture in pictures}
+    files["report.md"] = markdown.encode()
+    files["report.html"] = to_html(markdown, drawings, GENERATOR).encode()
     try:
         with in_place_of(output, replace_folder=True) as folder:
             folder.mkdir()
@@ -513,21 +264,12 @@ def write_report(sweep_folder: Path, output: Path) -> list[str]:
 
 
 def _check_output(output: Path) -> None:
-    if not output.exists():
-        return
-    if not output.is_dir():
+    if output.is_file():
         raise PruningError(f"{output} is a file: give another --output")
-    names = {path.name for path in output.iterdir()}
-    if not names:
-        return
     page = output / "report.html"
     own = page.is_file() and f'content="{GENERATOR}"' in page.read_text(errors="replace")
-    foreign = {
-        name
-        for name in names
-        if not own or not re.fullmatch(r"report\.(md|html)|[\w.-]+\.(svg|png)", name)
-    }
-    if foreign:
-        raise PruningError(
-            f"{output} holds {min(foreign)}, which dsp-report did not write: give another --output"
-        )
+    for name in sorted(path.name for path in output.glob("*")):
+        if not own or not re.fullmatch(r"report\.(md|html)|[\w.-]+\.(svg|png)", name):
+            raise PruningError(
+                f"{output} holds {name}, which dsp-report did not write: give another --output"
+            )

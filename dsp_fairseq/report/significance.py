@@ -1,49 +1,34 @@
-"""Paired bootstrap between runs, by sacreBLEU, on what fairseq-generate printed."""
+"""Who is ahead: paired bootstrap between runs, by sacreBLEU, on what fairseq-generate printed."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
+from tqdm import tqdm
 
 from ..errors import PruningError
 from ..evaluation.bleu import join_subwords, read_generated, read_prepared
-from ..experiments.results import FinishedRun
+from ..experiments.results import FinishedRun, Sweep, data_folder, dense_runs, groups, spread
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 12345
 SIGNIFICANT = 0.05
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """sacreBLEU takes its seed from the environment; here it is always ours."""
-    name = "SACREBLEU_SEED"
-    before = os.environ.get(name)
-    os.environ[name] = str(BOOTSTRAP_SEED)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+SEEDS_TO_RANK = 3
+NO_RANKING = "fewer than three seeds: no ranking"
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A paired bootstrap of one run against another.
+    """A paired bootstrap: BLEU of a run less that of a baseline.
 
-    Attributes:
-        difference: BLEU of the run less that of the baseline.
-        p_value: chance of a difference as large if the two were equally good.
-        signature: sacreBLEU's, with seed and number of resamples.
+    ``p_value`` is the chance of a difference as large if the two were equally good.
     """
 
     difference: float
@@ -56,89 +41,187 @@ class Paired:
         return self.p_value < SIGNIFICANT
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Two methods at one budget, on the seeds that both have.
+
+    ``ahead`` has the higher mean test score; ``tests`` has one test for each seed of which both
+    outputs are there.
+    """
+
+    budget: int
+    ahead: str
+    behind: str
+    difference: float
+    seeds: int
+    tests: Sequence[Paired]
+
+    @property
+    def verdict(self) -> str:
+        """What may be claimed: with three seeds, and each of them significant."""
+        if self.seeds < SEEDS_TO_RANK:
+            return NO_RANKING
+        if len(self.tests) < SEEDS_TO_RANK:
+            return "fewer than three paired tests: no ranking"
+        if all(pair.difference > 0 and pair.significant for pair in self.tests):
+            return f"{self.ahead} is ahead"
+        return "not told apart"
+
+
+@dataclass(frozen=True)
+class RecipeRuns:
+    """The runs of one recipe and how they compare.
+
+    Attributes:
+        runs: the pruned ones.
+        dense: the dense runs that they are compared with.
+        plain: whether paired tests are on detokenised text.
+        against_dense: by the id of a run, the paired test against its dense partner.
+        contests: the best method of each budget against the others.
+    """
+
+    name: str
+    runs: Sequence[FinishedRun]
+    dense: Sequence[FinishedRun]
+    plain: bool = True
+    against_dense: dict[str, Paired] = field(default_factory=dict)
+    contests: list[Contest] = field(default_factory=list)
+
+    @property
+    def num_heads(self) -> int:
+        """N, the number of heads before pruning."""
+        return (*self.runs, *self.dense)[0].num_heads
+
+    def partner(self, run: FinishedRun) -> FinishedRun | None:
+        """The dense run of the same seed, or the first one, or None."""
+        same = [dense for dense in self.dense if dense.seed == run.seed]
+        return next(iter((*same, *self.dense)), None)
+
+
+def gather(sweep: Sweep) -> list[RecipeRuns]:
+    """Runs all paired tests of a sweep.
+
+    Raises:
+        PruningError: runs of one recipe have different head layouts.
+    """
+    recipes = []
+    for name in sweep.recipes:
+        dense = dense_runs(sweep, name)
+        runs = [run for run in sweep.runs if run.recipe == name and not run.is_dense]
+        _check_layouts(name, [*runs, *dense])
+        data = next(filter(None, map(data_folder, [*runs, *dense])), None)
+        texts = Texts([*runs, *dense], data)
+        recipe = RecipeRuns(name, runs, dense, plain=data is not None)
+        for partner in tqdm(dense, desc=f"tests against dense, {name}", disable=None):
+            own = [run for run in runs if recipe.partner(run) is partner]
+            recipe.against_dense.update(texts.compare(partner, own))
+        for first, second in tqdm(_rivals(runs), desc=f"tests of methods, {name}", disable=None):
+            recipe.contests.append(_contest(texts, first, second))
+        recipes.append(recipe)
+    return recipes
+
+
+def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
+    """Maps and budgets of different models would not compare."""
+    by_shape = {}
+    for run in runs:
+        sizes = [(kind, len(kept), run.heads_per_layer[kind]) for kind, kept in run.kept.items()]
+        by_shape[run.num_heads, tuple(sorted(sizes))] = run.id
+    if len(by_shape) > 1:
+        first, second, *_ = by_shape.values()
+        raise PruningError(
+            f"{first} and {second} are both of the recipe {recipe!r}, but their models have "
+            "different heads: give different recipes different names"
+        )
+
+
+def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[FinishedRun]]]:
+    """At each budget the method with the highest mean, and each of the others."""
+    pairs = []
+    for budget in sorted({run.budget for run in runs}):
+        here = list(groups(run for run in runs if run.budget == budget).values())
+        here.sort(key=mean_bleu, reverse=True)
+        # A mean of one or two seeds is no measure for those that could be ranked.
+        able = [group for group in here if len(group) >= SEEDS_TO_RANK]
+        best = able[0] if len(able) > 1 else here[0]
+        pairs += [(best, other) for other in here if other is not best]
+    return pairs
+
+
+def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Contest:
+    # Over the seeds that both have; with none in common, over what there is.
+    common = sorted({run.seed for run in first} & {run.seed for run in second})
+    if common:
+        first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
+    if mean_bleu(first) < mean_bleu(second):
+        first, second = second, first
+    rivals = {run.seed: run for run in second}
+    pairs = [texts.compare(rivals[run.seed], [run]) for run in first if run.seed in common]
+    tests = [test for pair in pairs for test in pair.values()]
+    difference = mean_bleu(first) - mean_bleu(second)
+    ahead, behind = first[0], second[0]
+    return Contest(ahead.budget, ahead.method, behind.method, difference, len(pairs), tests)
+
+
+def mean_bleu(runs: Iterable[FinishedRun]) -> float:
+    """Mean sacreBLEU of the test split."""
+    return spread(run.score("sacrebleu") for run in runs).mean
+
+
 class Texts:
-    """The test sets as the runs of one recipe translated them, each read once.
+    """The test sets as the runs of one recipe translated them.
 
     Args:
+        runs: those without a complete ``test.out`` are left out.
         data: the prepared folder: BLEU is then that of ``dsp-score``, of plain text. Without it,
             BLEU is that of the tokens as they stand.
     """
 
-    def __init__(self, data: Path | None) -> None:
-        self._cache: dict[Path, tuple[list[str], list[str]]] = {}
-        self._prepared = None if data is None else read_prepared(data, "test")
-
-    def metric(self) -> BLEU:
-        """The metric that fits these texts."""
-        if self._prepared is not None:
-            return BLEU(lowercase=self._prepared.lowercase)
-        return BLEU(tokenize="none", force=True)
-
-    def read(self, run: FinishedRun) -> tuple[list[str], list[str]]:
-        """Hypotheses and references of a run's test set.
-
-        Raises:
-            PruningError: there is no complete ``test.out``, or it is of another test set.
-        """
-        path = run.folder / "test.out"
-        if path not in self._cache:
-            prepared = self._prepared
-            words = join_subwords("bpe") if prepared is None else prepared.words
-            hypotheses, references = (
-                [words(line) for line in side] for side in read_generated(path)
-            )
-            if prepared is not None:
-                if len(hypotheses) != len(prepared.references):
-                    raise PruningError(
-                        f"{path} has {len(hypotheses)} sentences, the test split has "
-                        f"{len(prepared.references)}"
-                    )
-                references = prepared.references
-                hypotheses = prepared.plain_text(hypotheses)
-            self._cache[path] = hypotheses, references
-        return self._cache[path]
+    def __init__(self, runs: Iterable[FinishedRun], data: Path | None) -> None:
+        prepared = None if data is None else read_prepared(data, "test")
+        self._metric = BLEU(tokenize="none", force=True)
+        words = join_subwords("bpe")
+        if prepared:
+            self._metric, words = BLEU(lowercase=prepared.lowercase), prepared.words
+        self._texts: dict[str, tuple[list[str], list[str]]] = {}
+        for run in runs:
+            with suppress(PruningError):
+                generated, targets = read_generated(run.folder / "test.out")
+                hypotheses, references = list(map(words, generated)), list(map(words, targets))
+                if prepared and len(prepared.references) != len(hypotheses):
+                    continue
+                if prepared:
+                    hypotheses, references = prepared.plain_text(hypotheses), prepared.references
+                self._texts[run.id] = hypotheses, references
 
     def compare(self, baseline: FinishedRun, runs: Sequence[FinishedRun]) -> Mapping[str, Paired]:
         """Tests runs against a baseline on the same resampled test sets.
 
         Returns:
-            the result by the id of each run that could be compared; a run without a complete
-            ``test.out`` of the same test set is left out.
+            by the id of a run, for those with a complete ``test.out`` of the baseline's test set.
         """
-        try:
-            expected, references = self.read(baseline)
-        except PruningError:
-            return {}
-        systems = []
-        for run in runs:
-            try:
-                hypotheses, own = self.read(run)
-            except PruningError:
-                continue
-            if own == references:
-                systems.append((run.id, hypotheses))
+        expected, references = self._texts.get(baseline.id, ([], []))
+        texts = {run.id: self._texts[run.id] for run in runs if run.id in self._texts}
+        systems = {name: own for name, (own, its) in texts.items() if its == references}
         if not systems:
             return {}
         logging.getLogger("sacrebleu").setLevel(logging.WARNING)
-        with _seeded():
-            signatures, scores = PairedTest(
-                [("baseline", expected), *systems],
-                {"BLEU": self.metric()},
-                [references],
-                test_type="bs",
-                n_samples=RESAMPLES,
-            )()
+        # sacreBLEU takes its seed from the environment only.
+        os.environ["SACREBLEU_SEED"] = str(BOOTSTRAP_SEED)
+        signatures, scores = PairedTest(
+            [("baseline", expected), *systems.items()],
+            {"BLEU": self._metric},
+            [references],
+            test_type="bs",
+            n_samples=RESAMPLES,
+        )()
         # Beside them sacreBLEU returns the systems' names under another key.
-        baseline_result, *others = (r for r in scores["BLEU"] if isinstance(r, Result))
-        ours = baseline_result.score
-        signature = f"BLEU|{signatures['BLEU']}"
-        return {
-            name: Paired(
-                result.score - ours,
-                # Two outputs of the same score differ in no resample by more than nothing, which
-                # sacreBLEU would count as the smallest p there is.
-                1.0 if result.score == ours or result.p_value is None else result.p_value,
-                signature,
-            )
-            for (name, _), result in zip(systems, others, strict=True)
-        }
+        results = [result for result in scores["BLEU"] if isinstance(result, Result)]
+        base, signature = results[0].score, f"BLEU|{signatures['BLEU']}"
+        tests = {}
+        for name, result in zip(systems, results[1:], strict=True):
+            # Two outputs of the same score differ in no resample by more than nothing, which
+            # sacreBLEU would count as the smallest p there is.
+            p = 1.0 if result.score == base or result.p_value is None else result.p_value
+            tests[name] = Paired(result.score - base, p, signature)
+        return tests

@@ -18,7 +18,8 @@ import torch
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 
-from dsp_fairseq.analysis.head_map import read_head_map, render_plot, to_json
+from dsp_fairseq.analysis.head_map import read_head_map, to_json
+from dsp_fairseq.analysis.head_plot import render_plot
 from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import slice_weights
@@ -415,38 +416,8 @@ def test_plots_are_files_of_their_kind(gated, save, capsys, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_plots_mark_every_kept_head(gated, save):
-    def marks(k: int) -> int:
-        picture = render_plot(read_head_map(save(gated(k))), ".svg").decode()
-        return picture.count("fill: #ffffff; stroke: #000000")
-
-    assert [marks(k) - marks(0) for k in (1, 6, 24)] == [1, 6, 24]
-
-
-def test_the_same_checkpoint_gives_the_same_picture(gated, save):
-    head_map = read_head_map(save(gated()))
-    for suffix in (".png", ".svg", ".pdf"):
-        assert render_plot(head_map, suffix) == render_plot(head_map, suffix)
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        {"encoder_attention_heads": 1, "decoder_attention_heads": 1, "num_of_heads": 1},
-        {"encoder_attention_heads": 2, "decoder_attention_heads": 16, "num_of_heads": 20},
-        {"encoder_layers": 5, "decoder_layers": 1, "no_cross_attention": True},
-    ],
-    ids=str,
-)
-def test_plots_of_other_shapes(gated, save, flags):
-    assert _png_size(render_plot(read_head_map(save(gated(**flags))), ".png"))
-
-
-def test_a_plot_of_equal_importance(build, save):
-    assert _png_size(render_plot(read_head_map(save(build(6))), ".png"))
-
-
 def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "dsp_fairseq.analysis.head_plot")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(CommandExit, match="pip install matplotlib"):
         main([str(save(gated())), "--plot", str(tmp_path / "heads.png")])
