@@ -17,7 +17,6 @@ from dsp_fairseq.estimators import (
     open_probability,
     sparsity_penalty,
     top_k_mask,
-    uniform_from_gumbel,
 )
 
 
@@ -40,13 +39,6 @@ def test_gradient_against_finite_differences():
     assert torch.autograd.gradcheck(lambda x: hard_concrete(x, 0.5, noise), log_alpha)
     for probability in (closed_probability, open_probability):
         assert torch.autograd.gradcheck(lambda x, p=probability: p(x, 0.5), log_alpha)
-
-
-def test_logistic_and_uniform_noise_agree():
-    noise = gumbel_noise(1000, 4, 2)
-    torch.testing.assert_close(
-        torch.sigmoid(logistic_from_gumbel(noise)), uniform_from_gumbel(noise)
-    )
 
 
 def test_sparsity_penalty_is_zero_at_k_certain_gates_only():

@@ -101,20 +101,6 @@ def test_no_gradient_reaches_importance_after_the_freeze(build, batch):
     assert model.head_gates.importance.requires_grad
 
 
-def test_closed_heads_get_no_gradient_after_the_freeze(build, batch):
-    model = build(6, freeze_heads_after=0)
-    torch.nn.init.normal_(model.head_gates.importance)
-    model.train()
-    model(**batch)[0].pow(2).sum().backward()
-    kept = model.head_gates.layout.kept(model.head_gates.mask)
-    for site, attention in model._attentions.items():
-        if not kept[site]:
-            assert attention.q_proj.weight.grad is None
-            continue
-        grad = attention.v_proj.weight.grad.view(4, 4, -1).abs().sum((1, 2))
-        assert sorted(torch.nonzero(grad).flatten().tolist()) == kept[site]
-
-
 def test_update_numbers_alone_freeze_nothing(build):
     # fairseq sets the number of a dense checkpoint before it loads one to fine-tune.
     model = build(6, freeze_heads_after=3)
@@ -193,67 +179,7 @@ def test_half_precision_does_not_reach_importance(build, dtype):
     assert torch.equal(model.head_gates.open_mask(), mask)
 
 
-def test_training_in_sixteen_bits_on_a_cpu(build, batch, monkeypatch):
-    """The estimator computes as in float32; its gates are cast once, where they scale heads."""
-    model = build(6)
-    expected = model.head_gates().detach()
-    model.to(torch.bfloat16).train()
-    seen = []
-    scale_heads = model.scale_heads
-    monkeypatch.setattr(model, "scale_heads", lambda g: (seen.append(g.detach()), scale_heads(g)))
-    out = model(**batch)[0]
-    out.float().pow(2).sum().backward()
-    assert out.dtype == torch.bfloat16
-    assert seen[0].dtype == torch.float32
-    assert torch.equal(seen[0], expected)
-    grad = model.head_gates.importance.grad
-    assert grad.dtype == torch.float32
-    assert grad.isfinite().all() and grad.abs().max() > 0
-    assert model.encoder.layers[0].fc1.weight.grad.dtype == torch.bfloat16
-
-
-def test_activation_checkpointing_gives_the_same_gradients(build, batch):
-    grads = []
-    for flag in (False, True):
-        torch.manual_seed(3)
-        model = build(6, checkpoint_activations=flag)
-        model.train()
-        model(**batch)[0].pow(2).sum().backward()
-        grads.append({n: p.grad for n, p in model.named_parameters()})
-    for name, grad in grads[0].items():
-        torch.testing.assert_close(grad, grads[1][name], rtol=1e-5, atol=1e-6)
-
-
-def test_layer_drop_leaves_the_layout_alone(build, batch):
-    model = build(6, encoder_layerdrop=0.5, decoder_layerdrop=0.5)
-    assert model.head_gates.layout.num_heads == 24
-    model.train()
-    for _ in range(5):
-        model(**batch)[0].sum().backward()
-    assert model.eval().head_gates.open_mask().sum() == 6
-
-
 # ---- pipelined, several budgets, noise and penalties
-
-
-def test_pipelined_takes_weights_as_constants_until_the_freeze(build, batch):
-    model = build(6, pruning_mode="pipelined", freeze_heads_after=2)
-    model.load_state_dict(model.state_dict())
-    weight = model.decoder.layers[0].fc1.weight
-    for update in range(4):
-        model.train()
-        model.set_num_updates(update)
-        model.zero_grad()
-        model(**batch)[0].pow(2).sum().backward()
-        assert (model.head_gates.importance.grad is not None) == (update < 2)
-        assert (weight.grad is not None) == (update >= 2)
-        assert weight.requires_grad
-        assert model.head_gates.importance.optim_overrides.alone == (update < 2)
-
-
-def test_pipelined_needs_a_model_to_start_from(build, batch):
-    with pytest.raises(CommandExit, match="name its checkpoint with --finetune-from-model"):
-        build(6, pruning_mode="pipelined").train()(**batch)
 
 
 def test_several_budgets_are_drawn_per_update_and_their_sets_are_nested(build, batch):
@@ -286,16 +212,6 @@ def test_a_frozen_order_serves_each_budget_that_was_trained(build, batch):
         assert one.eval().head_gates.open_mask().sum() == budget
     with pytest.raises(CommandExit, match="frozen at 4 and 9 heads, but --num-of-heads is 5"):
         build(5).load_state_dict(model.state_dict())
-
-
-def test_checkpoints_from_before_several_budgets_load(build, batch):
-    model = build(6, freeze_heads_after=0)
-    model.train()(**batch)
-    state = model.state_dict()
-    del state["head_gates.budgets"], state["head_gates.format"]
-    copy = build(6)
-    copy.load_state_dict(state)
-    assert torch.equal(copy.head_gates.budgets, model.head_gates.budgets)
 
 
 def test_noise_falls_to_its_final_scale(build):
@@ -362,25 +278,3 @@ def test_budgets_in_any_order_train_freeze_load_and_generate(build, batch, budge
     copy.eval()
     assert _open_heads(copy) == first
     copy(**batch)
-
-
-def test_a_frozen_site_goes_on_training_whatever_the_floors_are_now(build, batch):
-    model = build(4, keep_at_least="decoder.cross=2", freeze_heads_after=0)
-    with torch.no_grad():
-        cross = model.head_gates.layout.indices("decoder.cross")
-        model.head_gates.importance[list(cross)] = -9.0
-    model.train()(**batch)
-    copy = build(4)
-    copy.load_state_dict(model.state_dict())
-    copy.train()(**batch)[0].pow(2).sum().backward()
-    kept = copy.head_gates.layout.kept(copy.head_gates.mask)
-    for site, attention in copy._attentions.items():
-        assert attention.q_proj.weight.requires_grad == bool(kept[site]), site
-        assert attention.out_proj.bias.requires_grad
-
-
-@pytest.mark.parametrize("k", [24, "24,4"])
-def test_all_weights_of_a_dense_model_are_trained(build, batch, k):
-    model = build(k, freeze_heads_after=0)
-    model.train()(**batch)
-    assert all(parameter.requires_grad for parameter in model.parameters())

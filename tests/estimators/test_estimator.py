@@ -7,10 +7,7 @@ import torch
 
 from dsp_fairseq.estimators import (
     ESTIMATORS,
-    budgeted_sigmoid,
     gumbel_noise,
-    straight_through_top_k,
-    top_k_mask,
 )
 
 TEMPERATURES = [1e-8, 1e-4, 1e-2, 1.0, 1e3]
@@ -103,44 +100,3 @@ def test_the_same_noise_gives_the_same_gates(name):
     x, noise = torch.randn(48), gumbel_noise(48, 5, 7)
     estimator = _make(name, 48)
     assert torch.equal(estimator(x, 12, 0.5, noise), estimator(x, 12, 0.5, noise))
-
-
-@pytest.mark.parametrize(("n", "k", "temperature"), [(2, 1, 1.0), (9, 4, 0.7), (12, 11, 3.0)])
-def test_sigmoid_gradient_against_finite_differences(n, k, temperature):
-    x = torch.randn(n, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v: budgeted_sigmoid(v, k, temperature), x)
-
-
-def test_sigmoid_is_the_solution_of_its_problem():
-    # Stationarity: logits - t * logit(g) is the same number, nu, for every head.
-    x = torch.randn(20, dtype=torch.double)
-    gates = budgeted_sigmoid(x, 6, 0.3)
-    nu = x - 0.3 * torch.logit(gates)
-    torch.testing.assert_close(nu, nu.mean().expand(20))
-
-
-def test_sigmoid_tends_to_the_hard_top_k():
-    x = torch.randn(72, dtype=torch.double)
-    for k in (1, 18, 71):
-        hard = top_k_mask(x, k).double()
-        torch.testing.assert_close(budgeted_sigmoid(x, k, 1e-8), hard, rtol=0, atol=1e-9)
-
-
-def test_straight_through_is_hard_forward_and_identity_backward():
-    x = torch.tensor([0.3, 0.3, 0.3, -1.0, 2.0], requires_grad=True)
-    gates = straight_through_top_k(x, 3)
-    assert gates.tolist() == [1, 1, 0, 0, 1]
-    (gates * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])).sum().backward()
-    assert x.grad.tolist() == [1, 2, 3, 4, 5]
-
-
-def test_random_sets_are_uniform_over_seeds():
-    estimator = _make("random", 8)
-    counts = torch.zeros(8)
-    draws = 2000
-    for seed in range(draws):
-        counts += top_k_mask(estimator.initial_importance(gumbel_noise(8, seed, -1)), 3)
-    # Pearson's statistic over 8 counts that sum to 3 of 8 (a hypergeometric's covariance).
-    expected = draws * 3 / 8
-    statistic = ((counts - expected) ** 2).sum() / (expected * (1 - 3 / 8)) * 7 / 8
-    assert statistic < 24.3  # chi-square of 7 degrees of freedom, p = 0.001

@@ -1,4 +1,4 @@
-"""Beam search over shared encoder keys finds what fairseq's own model finds."""
+"""Gated attention in beam search, in ensembles, for alignment."""
 
 from __future__ import annotations
 

@@ -1,0 +1,28 @@
+import pickle
+
+import pytest
+
+from dsp_fairseq.errors import CommandExit, NotFiniteError, PruningError, exits_in_one_line
+
+
+@exits_in_one_line
+def _fail(error):
+    raise error
+
+
+def test_errors_end_a_command_in_one_line_and_keep_their_kind():
+    for error in (PruningError("give K"), NotFiniteError("give K")):
+        with pytest.raises(CommandExit, match=r"^dsp_fairseq: error: give K$") as end:
+            _fail(error)
+        assert end.value.error is error
+
+
+def test_other_errors_pass():
+    with pytest.raises(ZeroDivisionError):
+        _fail(ZeroDivisionError())
+
+
+def test_errors_survive_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(PruningError("give K")))
+    assert isinstance(error, PruningError)
+    assert error.message == "give K"
