@@ -2,8 +2,9 @@
 # The main job on a small embedded corpus: prepare, train a dense and a pruned model, freeze,
 # generate, score. Needs no download besides the set-up; a run that was interrupted is continued,
 # one that is finished is not repeated.
-#   bash scripts/demo.sh        keeps 12 of 48 heads; 10 minutes or less on 2 cores
+#   bash scripts/demo.sh        keeps 12 of 48 heads; takes 10 minutes or less on 2 cores
 #   bash scripts/demo.sh 6      keeps 6
+# A smaller demo: DEMO_UPDATES (default 800) updates, DEMO_PAIRS (20000) sentence pairs to train on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -11,10 +12,15 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     exit
 fi
 budget=${1:-12}
-updates=800
+updates=${DEMO_UPDATES:-800}
+pairs=${DEMO_PAIRS:-20000}
 data=data/toy-de-en
 if ! [[ $budget =~ ^[0-9]+$ ]] || ((budget > 48)); then
     echo "demo.sh: error: '$budget' is not a number of heads from 0 to 48" >&2
+    exit 2
+fi
+if ! [[ $updates$pairs =~ ^[0-9]+$ ]] || ((updates < 2 || pairs < 40)); then
+    echo "demo.sh: error: DEMO_UPDATES must be 2 or more, DEMO_PAIRS 40 or more" >&2
     exit 2
 fi
 bash scripts/setup.sh
@@ -51,8 +57,9 @@ show_error() { # FILE
     exit 1
 }
 
-echo "== prepare 21,000 German-English sentence pairs, made from a grammar"
-bash data-prep/prepare-toy.sh --out $data --if-missing
+echo "== prepare $pairs German-English sentence pairs, made from a grammar"
+bash data-prep/prepare-toy.sh --out $data --if-missing \
+    --train "$pairs" --valid $((pairs / 40)) --test $((pairs / 40))
 for k in 48 "$budget"; do
     echo "== train with $k of 48 heads"
     train "$k" "runs/demo/k$k"

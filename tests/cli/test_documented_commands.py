@@ -1,55 +1,108 @@
-"""The commands of README.md and docs/methods.md, as they stand there, on a tiny corpus.
+"""Every command that README.md and docs/ name is run: as it stands there, but on a tiny corpus.
 
-Only sizes change: behind the flags of the page, ``fairseq-train`` gets those of a tiny model and of
-a short training, and every command of fairseq gets ``--cpu``.
+:data:`PAGE_TESTS` and :data:`ELSEWHERE` say which test runs which.
 """
 
 from __future__ import annotations
 
-import os
+import ast
+import json
+import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from documentation import ROOT, blocks, commands
-from fairseq import checkpoint_utils
+import torch
+import yaml
+from documentation import PAGES, ROOT, blocks, commands
+from reader import TINY, Reader
 
 from dsp_fairseq.analysis.head_map import read_head_map
 
-MODULES = {
-    "dsp-score": "cli.score",
-    "dsp-heads": "cli.heads",
-    "dsp-export": "cli.export",
-    "dsp-score-heads": "cli.rank_heads",
+THIS = "tests/cli/test_documented_commands.py"
+PAGE_TESTS = {
+    "README.md": f"{THIS}::test_readme",
+    "docs/data.md": "tests/data_prep/test_data_docs.py::test_every_command_works_as_written",
+    "docs/export.md": f"{THIS}::test_the_export_page",
+    "docs/methods.md": f"{THIS}::test_the_methods_page",
+    "docs/recipes.md": f"{THIS}::test_the_recipes_page",
+    "docs/report.md": "tests/cli/test_report_docs.py::test_every_command_of_the_page",
+    "docs/results.md": f"{THIS}::test_the_results_page",
+    "docs/speed.md": f"{THIS}::test_a_benchmark",
+    "docs/training.md": f"{THIS}::test_the_training_page",
 }
-SMALL = (
-    "--cpu --distributed-world-size 1 --num-workers 0 --max-tokens 1200 --warmup-updates 4 "
-    "--encoder-layers 3 --decoder-layers 3 --encoder-embed-dim 32 --decoder-embed-dim 32 "
-    "--encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 32 --encoder-attention-heads 4 "
-    "--decoder-attention-heads 4 --lr-scheduler fixed"
-)
-SHORT = "--max-update 8"
+"""page -> the test that runs all its commands but those of :data:`ELSEWHERE`."""
+
+ELSEWHERE = {
+    "bash scripts/setup.sh": "tests/cli/test_setup_script.py::test_a_second_run_does_nothing",
+    "bash scripts/test.sh": f"{THIS}::test_the_test_script",
+    "bash data-prep/prepare-multi30k.sh --lowercase --vocab-size 8000 --out data/multi30k-de-en": (
+        "tests/data_prep/test_data_docs.py::test_every_command_works_as_written"
+    ),
+    "dsp-sweep scripts/sweeps/multi30k-pipelined.yaml --launcher submitit --jobs 16": (
+        "tests/cli/test_sweep_commands.py::test_submitit_runs_jobs_and_reports_the_failed_one"
+    ),
+    "dsp-run scripts/recipes/wmt14-joint.yaml --num-of-heads 72 --processes 4 --set "
+    "update-freq=32": "tests/cli/test_sweep_commands.py::test_two_processes_train_one_model",
+    "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
+    "--no-python fairseq-train ... --distributed-world-size 16": f"{THIS}::test_several_machines",
+    "python scripts/bench_estimators.py": f"{THIS}::test_a_benchmark",
+    "python scripts/kill_test.py --kills 20 --other-kills 2": (
+        "tests/cli/test_interruption.py::test_a_few_kills"
+    ),
+    "python tests/cli/bad_inputs.py > docs/bad-input.md": (
+        "tests/cli/test_bad_input_table.py::test_the_page_is_the_table"
+    ),
+}
+"""A command whose smallest form another test runs, and that test."""
+
+OWN_DATA = "Train on your own data"
+
+
+def _script(page: str, section: str | None = None) -> str:
+    """All that a reader would paste from a page or a section of it, but for what runs elsewhere."""
+    return "\n".join(line for line in commands(page, section) if line not in ELSEWHERE)
+
+
+def test_every_command_has_its_test():
+    found = {page: commands(page) for page in PAGES}
+    without = {page for page in PAGES if set(found[page]) - ELSEWHERE.keys()} - PAGE_TESTS.keys()
+    assert not without, f"nothing runs the commands of {without}"
+    stale = ELSEWHERE.keys() - {line for lines in found.values() for line in lines}
+    assert not stale, f"no page names {stale}"
+    for test in {*PAGE_TESTS.values(), *ELSEWHERE.values()}:
+        path, _, name = test.partition("::")
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_every_file_that_a_page_names_is_there():
+    pattern = r"\b(?:tests|scripts|docs|data-prep|dsp_fairseq)/[\w./-]*\w"
+    for page in PAGES:
+        for name in re.findall(pattern, (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_every_link_leads_somewhere():
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
+            name, _, anchor = link.partition("#")
+            target = (ROOT / page).parent / name if name else ROOT / page
+            assert target.exists(), f"{page}: {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            slugs = [re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings]
+            assert not anchor or anchor in slugs, f"{page}: {link}"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """The root of the repository as a reader has it, with two text files of the reader's own."""
+def reader(tmp_path_factory):
+    """A reader with two text files of their own."""
     folder = tmp_path_factory.mktemp("reader")
-    shutil.copytree(ROOT / "data-prep", folder / "data-prep")
-    (folder / "dsp_fairseq").symlink_to(ROOT / "dsp_fairseq")
-    commands = folder / ".venv/bin"
-    commands.mkdir(parents=True)
-    (commands / "activate").touch()
-    real = Path(sys.executable).parent
-    scripts = {name: f'"{sys.executable}" -m dsp_fairseq.{m} "$@"' for name, m in MODULES.items()}
-    scripts["dsp-score-heads"] += " --cpu"
-    scripts["fairseq-train"] = f'{real}/fairseq-train "$@" {SMALL} $SHORT'
-    scripts["fairseq-generate"] = f'{real}/fairseq-generate "$@" --cpu --max-len-b 20'
-    for name, command in scripts.items():
-        (commands / name).write_text(f"#!/bin/sh\nexec {command}\n")
-        (commands / name).chmod(0o755)
+    someone = Reader(folder)
     subprocess.run(
         [sys.executable, ROOT / "data-prep/toy_corpus.py", "--out", folder / "raw"],
         check=True,
@@ -57,88 +110,179 @@ def place(tmp_path_factory):
     )
     for code in ("de", "en"):
         shutil.copy(folder / f"raw/test.{code}", folder / f"my.{code}")
-    return folder
+    yield someone
+    someone.close()
 
 
 @pytest.fixture(scope="module")
-def paste(place):
-    """Runs lines in a shell, in the reader's folder."""
-
-    def run(lines: str, short: str = SHORT) -> str:
-        own = place / ".venv/bin"
-        path = os.pathsep.join([str(own), str(Path(sys.executable).parent), os.environ["PATH"]])
-        done = subprocess.run(
-            ["bash", "-euc", lines],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "SHORT": short},
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    return run
-
-
-OWN_DATA, EXPORT = "Train on your own data", "Export a smaller model"
-
-
-def _script(page: str, section: str | None = None) -> str:
-    """All that a reader would paste from a page or a section of it."""
-    return "\n".join(blocks(page, section=section))
-
-
-@pytest.fixture(scope="module")
-def mine(place, paste):
+def mine(reader):
     """What the README says about one's own data."""
-    return paste(_script("README.md", OWN_DATA))
+    return reader.paste(_script("README.md", OWN_DATA))
+
+
+@pytest.fixture(scope="module")
+def multi30k(reader):
+    """A folder that recipes take for Multi30k."""
+    sizes = "--train 300 --valid 20 --test 20"
+    reader.paste(f"bash data-prep/prepare-toy.sh --out data/multi30k-de-en {sizes}")
 
 
 @pytest.mark.slow
-def test_two_text_files_become_a_pruned_model(place, mine):
+def test_readme(reader, mine):
     assert "sacrebleu" in mine
     assert "\nH-0\t" in mine, "nothing was translated"
-    assert read_head_map(place / "runs/mine/checkpoint_best.pt").mask.sum() == 18
+    assert read_head_map(reader.folder / "runs/mine/checkpoint_best.pt").mask.sum() == 18
+
+    demo = reader.paste(_script("README.md", "Quick start"), "", DEMO_UPDATES="4", DEMO_PAIRS="800")
+    assert re.search(r"^12 of 48 .*\d+\.\d\d +\d+ s$", demo, re.M), demo
+
+    done = {OWN_DATA, "Quick start"}
+    parts = [line for s in done for line in commands("README.md", s)]
+    rest = [line for line in commands("README.md") if line not in {*parts, *ELSEWHERE}]
+    printed = reader.paste("\n".join(rest))
+    assert "hypotheses are the same" in printed
+    assert (reader.folder / "heads.png").exists()
+    assert (reader.folder / "site/dsp_fairseq/cli/heads.py").exists()
+    assert (reader.folder / "runs/toy-joint/report/report.html").exists()
 
 
 @pytest.mark.slow
-def test_the_pruned_model_is_exported(place, mine, paste):
-    assert "hypotheses are the same" in paste(_script("README.md", EXPORT))
-    assert (place / "heads.png").exists()
-
-
-@pytest.mark.slow
-def test_the_export_page(place, mine, paste):
-    paste("rm -f pruned.pt; " + _script("docs/export.md"))
-    assert (place / "heads.json").exists() and (place / "runs/further/checkpoint_best.pt").exists()
+def test_the_export_page(reader, mine):
+    reader.paste("rm -f pruned.pt; " + _script("docs/export.md"))
+    assert (reader.folder / "heads.json").exists()
+    assert (reader.folder / "runs/further/checkpoint_best.pt").exists()
     (serve,) = blocks("docs/export.md", "python")
-    (place / "serve.py").write_text(serve)
-    assert paste(f'"{sys.executable}" serve.py').startswith("[")
+    (reader.folder / "serve.py").write_text(serve)
+    assert reader.paste("python serve.py").startswith("[")
 
 
 @pytest.mark.slow
-def test_the_methods_page(place, mine, paste):
+def test_the_methods_page(reader, mine):
     training = commands("README.md", OWN_DATA)[1]
     _, _, flags = training.partition("dsp_transformer_iwslt_de_en")
     flags = "--arch dsp_transformer_iwslt_de_en" + flags.replace("--num-of-heads 18", "")
     flags, _, _ = flags.partition("--save-dir")
     dense = training.replace("--num-of-heads 18", "--num-of-heads 36").replace("runs/mine", "dense")
-    paste(dense + "; cp dense/checkpoint_last.pt dense.pt")
+    reader.paste(dense + "; cp dense/checkpoint_last.pt dense.pt")
 
-    page = "docs/methods.md"
-    paste(_script(page, "Ranking without training"))
-    assert read_head_map(place / "michel.pt").mask.sum() == 18
+    page, folder = "docs/methods.md", reader.folder
+    sections = ("Ranking without training", "Joint or pipelined", "One training, several budgets")
+    ranking, pipelined, many = (_script(page, section) for section in sections)
+    assert "\n".join((pipelined, ranking, many)) == _script(page)
+    reader.paste(ranking)
+    assert read_head_map(folder / "michel.pt").mask.sum() == 18
 
-    pipelined = _script(page, "Joint or pipelined").replace("...", flags)
     short = "--cooldown-steps 4 --finetune-updates 3 --max-update 7 --save-dir runs/pipelined"
-    paste(pipelined, short)
-    head_map = read_head_map(place / "runs/pipelined/checkpoint_last.pt")
+    reader.paste(pipelined.replace("...", flags), f"{TINY} {short}")
+    head_map = read_head_map(folder / "runs/pipelined/checkpoint_last.pt")
     assert head_map.frozen and head_map.budget == 18
 
-    many = _script(page, "One training, several budgets").replace("...", flags)
-    translated = paste(many, "--cooldown-steps 4 --max-update 8")
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(place / "runs/many/checkpoint_last.pt"))
+    short = f"{TINY} --cooldown-steps 4 --max-update 8"
+    assert "\nH-0\t" in reader.paste(many.replace("...", flags), short)
+    state = torch.load(folder / "runs/many/checkpoint_last.pt", weights_only=True)
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
-    assert "\nH-0\t" in translated
-    assert read_head_map(place / "pruned12.pt").mask.sum() == 12
+    assert read_head_map(folder / "pruned12.pt").mask.sum() == 12
+
+
+@pytest.mark.slow
+def test_the_training_page(reader, mine, multi30k):
+    printed = reader.paste(_script("docs/training.md"))
+    assert "--cooldown-steps COOLDOWN_STEPS" in printed
+    assert "training on 4 devices" in printed
+    assert list(reader.folder.glob("outputs/*/*/checkpoints/checkpoint_best.pt"))
+    assert read_head_map(reader.folder / "runs/four/checkpoint_best.pt").mask.sum() == 18
+
+
+@pytest.mark.slow
+def test_the_results_page(reader, multi30k):
+    reader.paste(_script("docs/results.md"))
+    made = {path.parent.name for path in reader.folder.glob("runs/multi30k-*/*/result.json")}
+    assert {"gumbel-k12-s1", "sigmoid-floor-k4-s1", "all-heads-k48-s1", "k12-s1"} <= made
+
+
+@pytest.mark.slow
+def test_the_recipes_page(reader, multi30k):
+    printed = reader.paste(_script("docs/recipes.md"))
+    scores, scores_again = (
+        json.loads((reader.folder / run / "result.json").read_text())["scores"]
+        for run in ("runs/multi30k-joint/k12-s1", "runs/again")
+    )
+    assert scores == scores_again
+    assert "fairseq-train data/iwslt14-de-en" in printed
+
+
+@pytest.mark.slow
+def test_several_machines(reader, multi30k):
+    """The launch of docs/recipes.md, twice on this machine, and what it says to do afterwards."""
+    run = "dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12 --save-dir runs/machines "
+    run += "--processes 2 --set ddp-backend=legacy_ddp"
+    launch = next(line for line in commands("docs/recipes.md") if line.startswith("torchrun"))
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    launch = launch.replace("HOST:29500", f"localhost:{port}").replace("node 8", "node 1")
+    rendezvous, _, _ = launch.partition(" --no-python")
+    training = reader.paste(f"{run} --dry-run").splitlines()[0]
+    training = re.sub(r"^torchrun .* --no-python", f"{rendezvous} --no-python", training)
+    reader.paste("mkdir -p runs/machines")
+    reader.paste(f"{training} & first=$!; {training}; wait $first", "")
+    reader.paste(run)
+    record = yaml.safe_load((reader.folder / "runs/machines/run.yaml").read_text())
+    assert record["continued_from_unknown"] is True
+
+
+BENCHMARKS = {
+    "scripts/bench_estimators.py": ("--heads 8", ("gumbel", "sigmoid")),
+    "scripts/bench_generation.py": (
+        "--masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
+        ("dense", "masked", "frozen", "exported", "none", "ct2 pruned int8", "ideal"),
+    ),
+    "scripts/bench_training.py": ("--tokens 64 --vocabulary 50", ("stock", "gated", "frozen")),
+}
+"""script -> flags for its smallest size, and what it prints lines of."""
+
+
+def _benchmarks() -> list[str]:
+    pages = ("docs/speed.md", "docs/methods.md")
+    return [line for page in pages for line in commands(page) if "scripts/bench_" in line]
+
+
+def test_the_pages_name_every_benchmark():
+    named = {shlex.split(line)[1] for line in _benchmarks()}
+    there = {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("bench_*.py")}
+    assert named == BENCHMARKS.keys() == there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", _benchmarks())
+def test_a_benchmark(reader, line):
+    smaller, sides = BENCHMARKS[shlex.split(line)[1]]
+    printed = reader.paste(f"{line} {smaller} --repeats 1 --threads 1 --json figures.json")
+    for side in sides:
+        assert side in printed
+    figures = reader.folder / "figures.json"
+    assert json.loads(figures.read_text())["figures"]
+    figures.unlink()
+
+
+@pytest.mark.slow
+def test_the_test_script(reader):
+    """It checks style and types, then hands its arguments to pytest."""
+    for tool in ("ruff", "mypy"):
+        path = reader.bin / tool
+        path.write_text(f'#!/bin/sh\necho {tool} "$@"\n')
+        path.chmod(0o755)
+    (reader.folder / "tests").mkdir()
+    (reader.folder / "tests/test_it.py").write_text("def test_it():\n    assert 1 + 1 == 2\n")
+    out = reader.paste("bash scripts/test.sh tests/test_it.py --durations 0")
+    assert out.startswith("ruff check .\nruff format --check --quiet .\nmypy\n")
+    assert "1 passed" in out
+
+
+@pytest.mark.parametrize("size", [{"DEMO_UPDATES": "many"}, {"DEMO_PAIRS": "3"}])
+def test_a_demo_of_a_wrong_size(size, tmp_path):
+    done = subprocess.run(
+        ["bash", ROOT / "scripts/demo.sh"], capture_output=True, text=True, env=size
+    )
+    assert done.returncode == 2
+    assert done.stderr == "demo.sh: error: DEMO_UPDATES must be 2 or more, DEMO_PAIRS 40 or more\n"
