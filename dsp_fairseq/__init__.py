@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from .about import USER_DIR, __version__  # noqa: F401
 
 if find_spec("fairseq") is not None:
-    from .checkpoints.checkpoint import allow_checkpoint_types
+    from .checkpoints.reading import allow_checkpoint_types
     from .errors import exits_in_one_line
 
     exits_in_one_line(allow_checkpoint_types)()

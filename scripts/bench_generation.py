@@ -25,10 +25,12 @@ import torch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 
-from dsp_fairseq.analysis.head_map import HeadMap
-from dsp_fairseq.export.ctranslate2 import convert_to_ctranslate2
-from dsp_fairseq.export.export import pruned_state, zero_weights
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.checkpoints.weights import without_gates, zero_weights
+from dsp_fairseq.export.ctranslate2 import write_ctranslate2
+from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.family import family_of
+from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout
 
 MASKS = ("even", "concentrated")
@@ -67,14 +69,14 @@ class Bench:
 
     def model(self, side: str, budget: int, mask: Tensor) -> nn.Module:
         """One of :data:`SIDES`, ready to generate."""
-        dense = {k: v for k, v in self.weights.items() if not k.startswith("head_gates.")}
+        dense = without_gates(self.weights)
         if side in ("dense", "masked"):
             config = benchmark.configure(self.args.shape, False)
             weights = dense if side == "dense" else zero_weights(dense, self.layout, mask)
         elif side == "exported":
-            state = self.exported_state(budget, mask)
-            config, weights = self._config(budget), state["model"]
-            arguments = state["cfg"]["model"]
+            exported = self.exported(budget, mask)
+            config, weights = self._config(budget), exported.weights
+            arguments = exported.state["cfg"]["model"]
         else:
             config = self._config(0 if side == "none" else budget)
             budgets = torch.zeros(self.layout.num_heads + 1)
@@ -95,12 +97,14 @@ class Bench:
         model.make_generation_fast_(need_attn=False)
         return model
 
-    def exported_state(self, budget: int, mask: Tensor) -> dict[str, Any]:
+    def exported(self, budget: int, mask: Tensor) -> Checkpoint:
         """What dsp-export writes for this mask."""
         config = self._config(budget)
         state = {"cfg": {"model": config.model, "task": dict(config.task)}, "model": self.weights}
         state |= {"optimizer_history": [{"lr_scheduler_state": {}}], "extra_state": {}}
-        return pruned_state(state, HeadMap(self.layout, None, mask, True, budget))
+        path = Path("benchmark")
+        head_map = HeadMap(self.layout, None, mask, True, budget)
+        return pruned_checkpoint(Checkpoint(path, state), head_map, path)
 
     def generate(self, model: nn.Module, sentences: int) -> Callable[[int], None]:
         """Translates one batch; the round chooses which."""
@@ -127,14 +131,14 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             for language in ("de", "en"):
                 self.dictionary.save(str(Path(folder) / f"dict.{language}.txt"))
-            state = self.exported_state(budget, mask)
-            state["cfg"]["task"] |= {
+            exported = self.exported(budget, mask)
+            exported.state["cfg"]["task"] |= {
                 "_name": "translation",
                 "source_lang": "de",
                 "target_lang": "en",
             }
             output = Path(folder) / "model"
-            convert_to_ctranslate2(state, output, Path(folder), quantization)
+            write_ctranslate2(exported, output, Path(folder), quantization)
             translator = ctranslate2.Translator(
                 str(output), inter_threads=1, intra_threads=self.args.threads
             )

@@ -36,7 +36,7 @@ from tqdm import tqdm
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint, peek
 from dsp_fairseq.errors import PruningError
-from dsp_fairseq.pruning.resume import LAST, updates_of
+from dsp_fairseq.pruning.resume import LAST
 
 ROOT = Path(__file__).resolve().parents[1]
 UPDATES, FREEZE, SAVE_EVERY = 40, 24, 3
@@ -75,7 +75,7 @@ class Training:
     def is_done(self) -> bool:
         """Whether the last update was saved; fairseq would add one to it if it were started."""
         try:
-            return updates_of(peek(self.folder / LAST)) >= UPDATES
+            return peek(self.folder / LAST).updates >= UPDATES
         except PruningError:
             return False
 
@@ -151,16 +151,16 @@ def differences(ours: Any, theirs: Any, name: str = "checkpoint") -> list[str]:
 
 def compare(killed: Training, whole: Training) -> list[str]:
     """What a killed training ended with that is not as in the training that was never killed."""
-    states = [load_checkpoint(training.folder / LAST) for training in (killed, whole)]
+    ends = [load_checkpoint(training.folder / LAST) for training in (killed, whole)]
     parts = [
         {
-            "model": state["model"],
-            "optimizer": state["last_optimizer_state"],
-            "updates": updates_of(state),
-            "val_loss": state["extra_state"]["val_loss"],
-            "best": state["extra_state"]["best"],
+            "model": end.weights,
+            "optimizer": end.state["last_optimizer_state"],
+            "updates": end.updates,
+            "val_loss": end.state["extra_state"]["val_loss"],
+            "best": end.state["extra_state"]["best"],
         }
-        for state in states
+        for end in ends
     ]
     found = differences(*parts)
     ours, theirs = killed.losses(), whole.losses()

@@ -45,6 +45,7 @@ MODULES = {
     "dsp-report": "report",
     "dsp-run": "run",
     "dsp-score": "score",
+    "dsp-rank-heads": "rank_heads",
     "dsp-score-heads": "rank_heads",
     "dsp-sweep": "sweep",
 }
@@ -104,7 +105,7 @@ class Reader:
                       f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
         for name, module in MODULES.items():
             # What it starts has its sizes from a recipe.
-            more = " --cpu" if name == "dsp-score-heads" else ""
+            more = " --cpu" if module == "rank_heads" else ""
             self._command(name, f'TINY= {warm} -m dsp_fairseq.cli.{module} "$@"{more}')
         self._command("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):

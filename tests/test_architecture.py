@@ -15,6 +15,7 @@ ROOMS = (
     "about",
     "errors",
     "files",
+    "progress",
     "estimators",
     "modules",
     "heads",

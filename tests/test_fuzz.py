@@ -7,15 +7,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsp_fairseq.analysis.head_map import head_map_of
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.checkpoints.weights import expand_weights, slice_weights, zero_weights
 from dsp_fairseq.estimators import ESTIMATORS, gumbel_noise, top_k_mask
-from dsp_fairseq.export.export import (
-    dense_state,
-    expand_weights,
-    pruned_state,
-    slice_weights,
-    zero_weights,
-)
+from dsp_fairseq.export.fairseq import dense_checkpoint
+from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.layout import (
     DECODER_CROSS,
     DECODER_SELF,
@@ -170,20 +166,21 @@ def test_masked_is_exported(arguments, task, batch, build_stock, tmp_path, flags
     gates.after_load()
     model.eval()
 
-    state = _state(model, args)
-    head_map = head_map_of(state, tmp_path)
+    checkpoint = Checkpoint(tmp_path, _state(model, args))
+    head_map = checkpoint.head_map()
     assert torch.equal(head_map.mask, mask)
-    pruned, dense = pruned_state(state, head_map), dense_state(state, head_map)
-    exported = DspTransformerModel.build_model(pruned["cfg"]["model"], task)
-    exported.load_state_dict(pruned["model"])
+    pruned = pruned_checkpoint(checkpoint, head_map, tmp_path)
+    dense = dense_checkpoint(checkpoint, head_map, tmp_path)
+    exported = DspTransformerModel.build_model(pruned.state["cfg"]["model"], task)
+    exported.load_state_dict(pruned.weights)
     stock = build_stock(**flags)
-    stock.load_state_dict(dense["model"])
+    stock.load_state_dict(dense.weights)
     with torch.no_grad():
         masked = model(**batch)[0]
         for other in (exported.eval(), stock.eval()):
             torch.testing.assert_close(other(**batch)[0], masked, rtol=1e-4, atol=1e-5)
 
-    weights = state["model"]
+    weights = checkpoint.weights
     sliced = slice_weights(weights, layout, mask)
     again = slice_weights(expand_weights(sliced, layout, mask), layout, mask)
     assert sliced.keys() == again.keys()

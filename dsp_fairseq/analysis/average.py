@@ -12,22 +12,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoints.checkpoint import (
-    load_checkpoint,
-    model_arguments,
-    save_checkpoint,
-    without_optimizer,
-)
+from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.formats import GATES
 from ..checkpoints.validation import UNINITIALISED
 from ..errors import PruningError
 from ..files import in_place_of, refuse_existing
-from ..heads.family import architecture, family_of
-from ..pruning.resume import updates_of
-from .head_map import HeadMap, head_map_of
+from ..heads.family import architecture
+from ..heads.head_map import HeadMap
 
-GATES = "head_gates."
-IMPORTANCE = GATES + "importance"
-LAST_CHANGE = GATES + "last_change"
+IMPORTANCE = f"{GATES}importance"
+LAST_CHANGE = f"{GATES}last_change"
 
 MOST_NAMED = 8
 """How many heads that differ a message names."""
@@ -59,14 +53,12 @@ class _Member:
     num_updates: int
 
 
-def _member(path: Path, state: Mapping[str, Any]) -> _Member:
-    weights = state["model"]
-    arguments = model_arguments(state)
-    gated = IMPORTANCE in weights
-    heads = head_map_of(state, path) if gated or getattr(arguments, "kept_heads", None) else None
+def _member(checkpoint: Checkpoint) -> _Member:
+    path, args, weights = checkpoint.path, checkpoint.args, checkpoint.weights
+    heads = checkpoint.head_map() if checkpoint.has_gates or checkpoint.lacks_heads else None
     if heads is None:
         standing = "dense"
-    elif not gated:
+    elif not checkpoint.has_gates:
         standing = "exported"
     elif heads.frozen:
         standing = "frozen"
@@ -78,16 +70,16 @@ def _member(path: Path, state: Mapping[str, Any]) -> _Member:
             "keeps is not final yet, so their weights have no common mean; average checkpoints "
             "from after the freeze"
         )
+    structure = {name: getattr(args, name, None) for name in checkpoint.family.structure}
     firsts = _first_names(weights)
     return _Member(
         path,
         heads,
         standing,
-        {"architecture": architecture(arguments)}
-        | {name: getattr(arguments, name, None) for name in family_of(arguments).structure},
+        {"architecture": architecture(args), **structure},
         {name: (value.shape, value.dtype, firsts[name]) for name, value in weights.items()},
         {name: value for name, value in weights.items() if _is_fixed(name, value)},
-        updates_of(state),
+        checkpoint.updates,
     )
 
 
@@ -202,16 +194,15 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
     members: list[_Member] = []
     sums: dict[str, Tensor] = {}
     last_changes: list[Tensor] = []
-    result: dict[str, Any] = {}
     for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=len(paths) == 1 or None):
-        state = load_checkpoint(path)
-        member = _member(path, state)
+        checkpoint = load_checkpoint(path)
+        member = _member(checkpoint)
         if members:
             _check_same(members[0], member)
         if not members or member.num_updates > max(each.num_updates for each in members):
-            result = without_optimizer(state)
+            result = checkpoint.derive(output, {})
         members.append(member)
-        for name, value in state["model"].items():
+        for name, value in checkpoint.weights.items():
             if name == LAST_CHANGE:
                 last_changes.append(value)
             elif name not in member.fixed and member.tensors[name][2] == name:
@@ -219,18 +210,15 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
                 sums[name] = value.double() if total is None else total.add_(value.double())
     first = members[0]
     means = {name: _mean(name, total, first, len(paths)) for name, total in sums.items()}
-    result["model"] = {}
     for name, (_, _, tied_to) in first.tensors.items():
         if name == LAST_CHANGE:
-            result["model"][name] = torch.stack(last_changes).max(0).values
-        elif name in first.fixed:
-            result["model"][name] = first.fixed[name]
+            result.weights[name] = torch.stack(last_changes).max(0).values
         else:
-            result["model"][name] = means[tied_to]
-    if "dsp_signature" in result:
-        result["dsp_signature"] = f"{result['dsp_signature']}|averaged:{len(paths)}"
-    with in_place_of(output) as temporary:
-        save_checkpoint(result, temporary, output)
+            result.weights[name] = first.fixed[name] if name in first.fixed else means[tied_to]
+    if SIGNATURE in result.state:
+        result.state[SIGNATURE] += f"|averaged:{len(paths)}"
+    with in_place_of(output) as part:
+        result.save(part)
     return Average(first.heads, first.standing, tuple(member.num_updates for member in members))
 
 

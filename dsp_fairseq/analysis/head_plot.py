@@ -12,8 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import PruningError
+from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
-from .head_map import HeadMap, standing
+from .head_map import standing
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -1,160 +1,191 @@
-"""Reading checkpoints without running code from them, and writing them."""
+"""``Checkpoint``: one file of fairseq-train or of these tools, and what can be asked of it."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import os
-import re
 import zipfile
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.models import ARCH_CONFIG_REGISTRY
-from omegaconf import DictConfig, ListConfig
-from omegaconf.base import ContainerMetadata, Metadata
-from omegaconf.nodes import AnyNode
+from torch import Tensor
 
 from ..errors import PruningError
-from ..heads.family import architecture
-from .formats import check_format, upgrade_weights
+from ..heads.family import Family, architecture, family_of
+from ..heads.head_map import HeadMap
+from ..heads.layout import HeadLayout
+from .formats import GATES, check_format, upgrade_weights
+from .kept_heads import kept_heads
+from .reading import read_state, stored_arguments
 from .validation import check_tensors
+from .weights import without_gates
 
 EXPORT_FORMAT = "dsp_format"
 """In a checkpoint of dsp-export, the number of its format."""
 
-SCORED_BY = "dsp_scored_by"
-"""In a checkpoint of dsp-score-heads, the name of the method that ranked its heads."""
+SIGNATURE = "dsp_signature"
+"""In a checkpoint of dsp-export, where its heads come from."""
+
+RANKED_BY = "dsp_scored_by"
+"""In a checkpoint of dsp-rank-heads, the name of the method."""
 
 
-def allow_checkpoint_types() -> None:
-    """Allow-lists the types in fairseq's translation checkpoints that PyTorch refuses otherwise.
+@dataclass(eq=False)
+class Checkpoint:
+    """A checkpoint in memory.
 
-    ``argparse.Namespace`` holds the model's flags; numpy's scalars come from ``--eval-bleu``.
-
-    Raises:
-        PruningError: a PyTorch that would unpickle anything.
+    Attributes:
+        path: its file, or the file that it is going to be; messages name it.
+        state: what the file holds.
     """
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        raise PruningError(
-            f"PyTorch {torch.__version__} runs code from checkpoints: install torch 2.6 or newer"
-        )
-    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "").lower() in ("1", "y", "yes", "true"):
-        raise PruningError(
-            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, so checkpoints could run code: unset it; "
-            "this package allows all that checkpoints need"
-        )
-    numeric = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]]
-    types: list[Any] = [Namespace, np.ndarray, np.dtype, *numeric, type(np.dtype(bool))]
-    # Files written under numpy 1 and 2 name the same two functions differently.
-    core = np._core if hasattr(np, "_core") else np.core
-    multiarray = core.multiarray
-    for package in ("numpy.core", "numpy._core"):
-        types.append((multiarray._reconstruct, f"{package}.multiarray._reconstruct"))
-        types.append((multiarray.scalar, f"{package}.multiarray.scalar"))
-    # A resume in several processes sends the configuration of rank 0 through torch.load.
-    types += [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode, _TensorPlaceholder]
-    types += [defaultdict, Any, list, dict, int]
-    torch.serialization.add_safe_globals(types)
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict of the model."""
+        return self.state["model"]
+
+    @cached_property
+    def args(self) -> Namespace:
+        """A copy of the model's arguments; the architecture fills in what the file lacks."""
+        node = stored_arguments(self.state)
+        args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
+        fill_in = ARCH_CONFIG_REGISTRY.get(architecture(args))
+        if fill_in is not None:
+            # Without the checks of a training's flags.
+            inspect.unwrap(fill_in)(args)
+        return args
+
+    @cached_property
+    def family(self) -> Family:
+        """The family of the model.
+
+        Raises:
+            PruningError: it is of none.
+        """
+        try:
+            return family_of(self.args)
+        except PruningError as error:
+            raise PruningError(f"{self.path}: {error.message}") from None
+
+    @cached_property
+    def layout(self) -> HeadLayout:
+        """All heads of the model, those included that an export removed.
+
+        Raises:
+            PruningError: of an unknown family, or without numbers of layers and heads.
+        """
+        try:
+            return self.family.layout(self.args)
+        except AttributeError as error:
+            raise PruningError(
+                f"{self.path} does not say its model's {error.name}, and its architecture "
+                f"{architecture(self.args)!r} is not known"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise PruningError(
+                f"{self.path} is damaged: its layers or heads are no numbers: {error}"
+            ) from None
+
+    def config(self, group: str) -> Mapping[str, Any]:
+        """A group of the training's configuration, such as ``task``; empty where it has none."""
+        config = self.state.get("cfg")
+        # Older versions of fairseq wrote all flags into one namespace.
+        node = self.state.get("args") if config is None else config.get(group)
+        return (vars(node) if isinstance(node, Namespace) else node) or {}
+
+    @property
+    def updates(self) -> int:
+        """The number of updates that it was trained for; 0 where it does not say."""
+        history = self.state.get("optimizer_history") or [{}]
+        return int(history[-1].get("num_updates", 0))
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether it holds importance."""
+        return f"{GATES}importance" in self.weights
+
+    @property
+    def lacks_heads(self) -> bool:
+        """Whether closed heads were removed: an export, or one that was trained further."""
+        return getattr(self.args, "kept_heads", None) is not None
+
+    def head_map(self, num_of_heads: int | str | None = None) -> HeadMap:
+        """Which heads it keeps.
+
+        Args:
+            num_of_heads: K instead of the checkpoint's own, which must not be frozen then.
+
+        Raises:
+            PruningError: it holds no choice of heads, is damaged, or K does not fit.
+        """
+        if not (self.has_gates or getattr(self.args, "kept_heads", None)):
+            raise PruningError(
+                f"{self.path} holds no head importance: it is not of a dsp_transformer, but of "
+                f"{architecture(self.args) or 'an unnamed model'}"
+            )
+        return kept_heads(self.weights, self.args, self.layout, str(self.path), num_of_heads)
+
+    def without_gates(self) -> dict[str, Tensor]:
+        """The weights, without all that belongs to the choice of heads."""
+        return without_gates(self.weights)
+
+    def derive(self, path: Path, weights: dict[str, Tensor]) -> Checkpoint:
+        """A checkpoint of other weights, without optimizer, whose configuration may be changed.
+
+        What fairseq needs for loading stays: ``optimizer_history``, and the place in the data.
+        """
+        state = {k: v for k, v in self.state.items() if k not in ("last_optimizer_state", "model")}
+        # Older versions of fairseq wrote ``args`` instead.
+        if isinstance(state.get("cfg"), Mapping):
+            state["cfg"] = copy.deepcopy(state["cfg"])
+            state["args"] = None
+        # fairseq reads the number of updates here; validation scores hold numpy types.
+        extra = self.state.get("extra_state") or {}
+        state["extra_state"] = {k: v for k, v in extra.items() if k == "train_iterator"}
+        return Checkpoint(path, {**state, "model": weights})
+
+    def save(self, part: Path) -> None:
+        """Writes it to a temporary path, which will get its name.
+
+        Raises:
+            PruningError: it cannot be written, since the disk is full.
+        """
+        try:
+            with part.open("wb") as file:
+                torch.save(self.state, file)
+        except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
+            reason = getattr(error, "strerror", None)
+            reason = reason or "the disk is full, or files may not be so big"
+            raise PruningError(f"cannot write {self.path}: {reason}") from None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Loads a fairseq checkpoint, without running code from it, in the present format.
 
     Raises:
         PruningError: not a file with weights and a model's arguments, one that is damaged, or one
             that a newer version wrote.
     """
-    state = _read(path)
+    state = read_state(path)
     if EXPORT_FORMAT in state:
         check_format(state[EXPORT_FORMAT], str(path))
     check_tensors(state["model"], str(path))
     upgrade_weights(state["model"], str(path))
-    return state
+    return Checkpoint(path, state)
 
 
-def peek(path: Path) -> dict[str, Any]:
+def peek(path: Path) -> Checkpoint:
     """As :func:`load_checkpoint`, but cheap for large files: no tensor is read or checked.
 
     A file that was cut off is found out all the same, since its table of contents is at its end.
     """
-    return _read(path, mmap=zipfile.is_zipfile(path))
-
-
-def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # a file of another kind makes the unpickler fail in any way
-        refused = re.search(r"(?i)unsupported (?:global: )?GLOBAL (\S+)", str(error))
-        reason = f"it holds {refused[1]}" if refused else "it is of another kind, or damaged"
-        raise PruningError(f"{path} is not a checkpoint that can be loaded: {reason}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise PruningError(f"{path} is not a fairseq checkpoint: it has no weights under 'model'")
-    if not isinstance(_stored_arguments(state), Mapping | Namespace):
-        raise PruningError(f"{path} is not a fairseq checkpoint: it has no model configuration")
-    return state
-
-
-def _stored_arguments(state: Mapping[str, Any]) -> Any:
-    cfg = state.get("cfg")
-    return cfg.get("model") if isinstance(cfg, Mapping) else state.get("args")
-
-
-def model_arguments(state: Mapping[str, Any]) -> Namespace:
-    """A copy of the model's arguments; the architecture fills in what the checkpoint lacks."""
-    node = _stored_arguments(state)
-    args = Namespace(**(node if isinstance(node, Mapping) else vars(node)))
-    fill_in = ARCH_CONFIG_REGISTRY.get(architecture(args))
-    if fill_in is not None:
-        # Without the checks of a training's flags.
-        inspect.unwrap(fill_in)(args)
-    return args
-
-
-def without_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without weights and optimizer, whose config may be changed.
-
-    What fairseq needs for loading stays: ``optimizer_history``, and the place in the data.
-    """
-    copied = {k: v for k, v in state.items() if k not in ("last_optimizer_state", "model")}
-    # Older versions of fairseq wrote ``args`` instead.
-    if isinstance(state.get("cfg"), Mapping):
-        copied["cfg"] = copy.deepcopy(state["cfg"])
-        copied["args"] = None
-    # fairseq reads the number of updates here; validation scores hold numpy types.
-    copied["extra_state"] = {
-        k: v for k, v in (state.get("extra_state") or {}).items() if k == "train_iterator"
-    }
-    return copied
-
-
-# ---- writing
-
-
-def save_checkpoint(state: Mapping[str, Any], path: Path, output: Path) -> None:
-    """Writes a checkpoint to a temporary path.
-
-    Args:
-        state: the checkpoint.
-        path: the file to write.
-        output: the name that it will get, for messages.
-
-    Raises:
-        PruningError: it cannot be written, since the disk is full.
-    """
-    try:
-        with path.open("wb") as file:
-            torch.save(dict(state), file)
-    except (OSError, RuntimeError) as error:  # PyTorch makes the second of the first
-        reason = getattr(error, "strerror", None) or "the disk is full, or files may not be so big"
-        raise PruningError(f"cannot write {output}: {reason}") from None
+    return Checkpoint(path, read_state(path, mmap=zipfile.is_zipfile(path)))

@@ -18,7 +18,10 @@ from ..errors import PruningError
 FORMAT = 3
 """What this version writes."""
 
-FORMAT_KEY = "head_gates.format"
+GATES = "head_gates."
+"""How all that belongs to the choice of heads begins, among the weights."""
+
+FORMAT_KEY = f"{GATES}format"
 """Its name among the weights, so that it survives whatever handles weights."""
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PruningError
+from ..heads.budget import trained_budgets
 from ..heads.layout import HeadLayout, Site
 
 UNINITIALISED = "_float_tensor"
@@ -97,7 +98,7 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
             f"{where} holds a mask of other values than 0 and 1: was it averaged over "
             "checkpoints that keep different heads?"
         )
-    trained = budgets.nonzero().flatten().tolist()
+    trained = trained_budgets(budgets)
     if int(mask.sum()) not in trained:
         raise PruningError(
             f"{where} is damaged: its mask keeps {int(mask.sum())} heads, and it is frozen at "

@@ -14,7 +14,7 @@ import yaml
 from ..checkpoints.checkpoint import load_checkpoint
 from ..errors import PruningError
 from ..files import write_whole
-from ..pruning.resume import LAST, copy_whole, mend_checkpoints, updates_of
+from ..pruning.resume import LAST, copy_whole, mend_checkpoints
 from .checks import check_folder, check_machine, check_run
 from .commands import (
     commands_of,
@@ -123,7 +123,7 @@ def has_trained(run: Run) -> bool:
         return False
     if log.exists() and " | done training in " in log.read_text("utf-8", "replace"):
         return True
-    return 0 < max_update(run) <= updates_of(load_checkpoint(last))
+    return 0 < max_update(run) <= load_checkpoint(last).updates
 
 
 def _evaluate(run: Run, target: Target, lock: int) -> None:

@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..analysis.head_map import head_map_of
-from ..checkpoints.checkpoint import load_checkpoint
+from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ..checkpoints.weights import count_parameters, slice_weights
 from ..errors import PruningError
 from ..evaluation.bleu import score_file
-from ..export.export import count_parameters, slice_weights
 from ..pruning.resume import LAST
 from .run import BEST, Run, Target, targets_of
 
@@ -29,11 +28,9 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         }
         for split in recipe.evaluate
     }
-    best = run.folder / BEST
-    state = load_checkpoint(best)
-    head_map = head_map_of(state, best, target.budget)
-    layout, weights = head_map.layout, state["model"]
-    dense = {name: value for name, value in weights.items() if not name.startswith("head_gates.")}
+    best = load_checkpoint(run.folder / BEST)
+    head_map = best.head_map(target.budget)
+    layout = head_map.layout
     seconds, speed = generation_speed(folder, recipe.evaluate[-1])
     kept: dict[str, list[list[int]]] = {kind: [] for kind in layout.kinds()}
     for site, heads in head_map.kept.items():
@@ -49,13 +46,13 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "num_heads": layout.num_heads,
         "seed": recipe.seed,
         "folder": ".",
-        "parameters": count_parameters(slice_weights(weights, layout, head_map.mask)),
-        "parameters_dense": count_parameters(dense),
+        "parameters": count_parameters(slice_weights(best.weights, layout, head_map.mask)),
+        "parameters_dense": count_parameters(best.weights),
         "train_seconds": train_seconds(run),
         "generate_seconds": seconds,
         "tokens_per_second": speed,
         # Training validates with the first budget only.
-        "valid_loss": valid_loss(state) if target == targets_of(run)[0] else None,
+        "valid_loss": valid_loss(best) if target == targets_of(run)[0] else None,
         "scores": scores,
         "kept": kept,
         "heads_per_layer": heads_per_layer,
@@ -82,7 +79,7 @@ def train_seconds(run: Run) -> float:
         return 0.0
 
     def seconds(path: Path) -> float:
-        extra = load_checkpoint(path).get("extra_state") or {}
+        extra = load_checkpoint(path).state.get("extra_state") or {}
         return float(extra.get("previous_training_time", 0.0))
 
     # fairseq goes on counting from what the checkpoint it started from had used.
@@ -91,10 +88,10 @@ def train_seconds(run: Run) -> float:
     return round(seconds(last) - before, 1)
 
 
-def valid_loss(best: Mapping[str, Any]) -> float | None:
+def valid_loss(best: Checkpoint) -> float | None:
     """Validation loss of the best checkpoint; None where it was not chosen by that."""
-    chosen_by = best["cfg"]["checkpoint"]["best_checkpoint_metric"]
-    loss = (best.get("extra_state") or {}).get("val_loss")
+    chosen_by = best.config("checkpoint")["best_checkpoint_metric"]
+    loss = (best.state.get("extra_state") or {}).get("val_loss")
     return float(loss) if loss is not None and chosen_by == "loss" else None
 
 

@@ -1,24 +1,47 @@
-"""CTranslate2: converting a pruned model, and translating with it."""
+"""The format ``ctranslate2``: a folder for CTranslate2, converted from the pruned model."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.data import data_utils
 from torch import nn
 
-from ..checkpoints.checkpoint import model_arguments
+from ..checkpoints.checkpoint import Checkpoint
 from ..data.corpus import check_dictionaries
 from ..errors import PruningError
 from ..modules.attention import GatedAttention
+from ..modules.head_rows import change_rows, spread_rows
+from .exporter import Exporter, Order, register_exporter
+from .parity import Hypothesis, Translations
+from .pruned import pruned_checkpoint
 
 logger = logging.getLogger(__name__)
+
+
+@register_exporter
+class CTranslate2Exporter(Exporter):
+    """CTranslate2 has one number of heads for all attention sublayers.
+
+    Sites are padded with heads of zero weight up to the largest number that any site keeps, and no
+    further; the parameters of the padding are counted.
+    """
+
+    name = "ctranslate2"
+    help = "is a folder for CTranslate2"
+    quantizations = ("float32", "int8")
+
+    def write(self, order: Order, output: Path, part: Path) -> int:
+        pruned = pruned_checkpoint(order.source, order.head_map, output)
+        return write_ctranslate2(pruned, part, order.data, order.quantization)
+
+    def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
+        return translate_with_ctranslate2(exported, original)
 
 
 def _ctranslate2() -> Any:
@@ -30,17 +53,17 @@ def _ctranslate2() -> Any:
     return ctranslate2
 
 
-def convert_to_ctranslate2(
-    state: Mapping[str, Any], output: Path, data: Path | None, quantization: str
+# ---- writing
+
+
+def write_ctranslate2(
+    pruned: Checkpoint, folder: Path, data: Path | None, quantization: str
 ) -> int:
     """Writes a pruned checkpoint as a CTranslate2 model.
 
-    CTranslate2 has one number of heads for all attention sublayers. Sites are padded with heads of
-    zero weight up to the largest number that any site keeps, and no further.
-
     Args:
-        state: what ``export.pruned_state`` made.
-        output: a folder that does not exist yet.
+        pruned: as the format ``pruned`` has it.
+        folder: does not exist yet.
         data: folder of the dictionaries (default: that of the training).
         quantization: ``float32`` or ``int8``.
 
@@ -52,17 +75,34 @@ def convert_to_ctranslate2(
     """
     ctranslate2 = _ctranslate2()
     from ctranslate2.converters import fairseq as reader
-    from ctranslate2.specs import TransformerSpec
-    from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
 
-    arguments = model_arguments(state)
-    _refuse(arguments, reader._SUPPORTED_ACTIVATIONS)
+    _refuse(pruned, reader._SUPPORTED_ACTIVATIONS)
+    model, task = _load(pruned, data)
+    attentions = [m for m in model.modules() if isinstance(m, GatedAttention)]
+    heads = max(1, *(attention.num_heads for attention in attentions))
+    for attention in attentions:
+        pad_heads(attention, heads)
+    spec = _spec(pruned.args, model, heads, attentions[0].head_dim)
+    spec.register_source_vocabulary(reader._get_vocab(task.source_dictionary))
+    spec.register_target_vocabulary(reader._get_vocab(task.target_dictionary))
+    spec.config.decoder_start_token = spec.config.eos_token
+    spec.config.add_source_eos = True
+    spec.validate()
+    spec.optimize(quantization=None if quantization == "float32" else quantization)
+    folder.mkdir()
+    spec.save(str(folder))
+    logger.info("CTranslate2 %s: every site has %d heads", ctranslate2.__version__, heads)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _load(pruned: Checkpoint, data: Path | None) -> tuple[nn.Module, Any]:
+    """The model and its task, as fairseq loads them."""
     if data is not None:
         check_dictionaries(data)
     overrides = {} if data is None else {"data": str(data)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.pt"
-        torch.save(dict(state), path)
+        pruned.save(path)
         try:
             (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
                 [str(path)], arg_overrides=overrides
@@ -71,106 +111,99 @@ def convert_to_ctranslate2(
             raise PruningError(
                 f"cannot find the dictionaries ({error}): name them with --data"
             ) from None
-    model.eval()
-    attentions = [m for m in model.modules() if isinstance(m, GatedAttention)]
-    heads = max(1, *(attention.num_heads for attention in attentions))
-    for attention in attentions:
-        pad_heads(attention, heads)
+    return model.eval(), task
+
+
+def _spec(args: Any, model: Any, heads: int, head_dim: int) -> Any:
+    from ctranslate2.converters import fairseq as reader
+    from ctranslate2.specs import TransformerSpec
+    from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
+
     # Without its size of a head, CTranslate2 takes width / heads, which is that of a dense model.
     shape = {
         "num_heads": heads,
-        "head_dim": attentions[0].head_dim,
-        "pre_norm": bool(arguments.encoder_normalize_before),
-        "activation": reader._SUPPORTED_ACTIVATIONS[arguments.activation_fn],
-        "layernorm_embedding": bool(arguments.layernorm_embedding),
+        "head_dim": head_dim,
+        "pre_norm": bool(args.encoder_normalize_before),
+        "activation": reader._SUPPORTED_ACTIVATIONS[args.activation_fn],
+        "layernorm_embedding": bool(args.layernorm_embedding),
     }
     spec = TransformerSpec(
-        TransformerEncoderSpec(arguments.encoder_layers, **shape),
-        TransformerDecoderSpec(arguments.decoder_layers, **shape),
+        TransformerEncoderSpec(args.encoder_layers, **shape),
+        TransformerDecoderSpec(args.decoder_layers, **shape),
     )
     with torch.no_grad():
         reader.set_transformer_encoder(spec.encoder, model.encoder)
         reader.set_transformer_decoder(spec.decoder, model.decoder)
-    spec.register_source_vocabulary(reader._get_vocab(task.source_dictionary))
-    spec.register_target_vocabulary(reader._get_vocab(task.target_dictionary))
-    spec.config.decoder_start_token = spec.config.eos_token
-    spec.config.add_source_eos = True
-    spec.validate()
-    spec.optimize(quantization=None if quantization == "float32" else quantization)
-    output.mkdir()
-    spec.save(str(output))
-    logger.info("CTranslate2 %s: every site has %d heads", ctranslate2.__version__, heads)
-    return sum(parameter.numel() for parameter in model.parameters())
+    return spec
 
 
-def _refuse(arguments: Any, activations: Container[str]) -> None:
-    encoder, decoder = arguments.encoder_attention_heads, arguments.decoder_attention_heads
+def _refuse(pruned: Checkpoint, activations: Container[str]) -> None:
+    if pruned.family.dense != "transformer":
+        raise PruningError(f"CTranslate2 holds translation models, not {pruned.family.name}")
+    args = pruned.args
+    encoder, decoder = args.encoder_attention_heads, args.decoder_attention_heads
     if encoder != decoder:
         raise PruningError(
             f"CTranslate2 has one head count, but --encoder-attention-heads is {encoder} and "
             f"--decoder-attention-heads {decoder}"
         )
-    for name, value in (
-        ("--no-cross-attention", arguments.no_cross_attention),
-        ("--adaptive-softmax-cutoff", arguments.adaptive_softmax_cutoff),
-        ("--no-token-positional-embeddings", arguments.no_token_positional_embeddings),
+    for name in (
+        "no_cross_attention",
+        "adaptive_softmax_cutoff",
+        "no_token_positional_embeddings",
     ):
-        if value:
-            raise PruningError(f"CTranslate2 has no counterpart of {name}")
-    if arguments.activation_fn not in activations:
+        if getattr(args, name):
+            flag = name.replace("_", "-")
+            raise PruningError(f"CTranslate2 has no counterpart of --{flag}")
+    if args.activation_fn not in activations:
         raise PruningError(
-            f"CTranslate2 has no counterpart of --activation-fn {arguments.activation_fn}"
+            f"CTranslate2 has no counterpart of --activation-fn {args.activation_fn}"
         )
     for name in ("normalize_before", "embed_dim"):
-        if getattr(arguments, f"encoder_{name}") != getattr(arguments, f"decoder_{name}"):
+        if getattr(args, f"encoder_{name}") != getattr(args, f"decoder_{name}"):
             flag = name.replace("_", "-")
             raise PruningError(f"CTranslate2 wants --encoder-{flag} and --decoder-{flag} alike")
 
 
 def pad_heads(attention: GatedAttention, heads: int) -> None:
     """Adds heads of zero weight, whose output is zero, up to ``heads`` in all."""
-    rows = heads * attention.head_dim
-    with torch.no_grad():
-        for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
-            missing = rows - linear.weight.size(0)
-            linear.weight = nn.Parameter(nn.functional.pad(linear.weight, (0, 0, 0, missing)))
-            linear.bias = nn.Parameter(nn.functional.pad(linear.bias, (0, missing)))
-        out = attention.out_proj
-        missing = rows - out.weight.size(1)
-        out.weight = nn.Parameter(nn.functional.pad(out.weight, (0, missing)).contiguous())
+    present = torch.arange(attention.num_heads)
+    padded = change_rows(
+        attention.state_dict(),
+        "",
+        lambda rows: spread_rows(rows, present, attention.head_dim, heads),
+    )
+    for name, value in padded.items():
+        linear, _, part = name.partition(".")
+        setattr(getattr(attention, linear), part, nn.Parameter(value))
     attention.num_heads = heads
 
 
-def translate_with_ctranslate2(
-    model: Path, data: Path, sentences: int, beam: int = 5
-) -> list[tuple[tuple[int, ...], float]]:
-    """Token numbers and scores of the test split's best hypotheses, in the order of the data."""
-    ctranslate2 = _ctranslate2()
-    from fairseq.data import Dictionary
+# ---- translating
 
-    source, target = _languages(data)
-    words = {lang: Dictionary.load(str(data / f"dict.{lang}.txt")) for lang in (source, target)}
-    dataset = data_utils.load_indexed_dataset(str(data / f"test.{source}-{target}.{source}"))
-    if len(dataset) != sentences:
-        raise PruningError(f"{data} has {len(dataset)} test sentences, not {sentences}")
-    lines = [[words[source][token] for token in dataset[i][:-1]] for i in range(sentences)]
+
+def translate_with_ctranslate2(
+    model: Path, original: Translations, beam: int = 5
+) -> list[Hypothesis]:
+    """The best hypotheses of the sentences that another model translated, in their order."""
+    ctranslate2 = _ctranslate2()
+    source, target = original.task.source_dictionary, original.task.target_dictionary
+    # CTranslate2 ends a sentence itself.
+    lines = [[source[token] for token in tokens[:-1]] for tokens in original.sources]
     translator = ctranslate2.Translator(
         str(model), inter_threads=1, intra_threads=torch.get_num_threads()
     )
     results = translator.translate_batch(
-        lines, beam_size=beam, max_batch_size=32, max_decoding_length=200, return_scores=True
+        lines,
+        beam_size=beam,
+        max_batch_size=32,
+        max_decoding_length=original.longest,
+        return_scores=True,
     )
     return [
-        (
-            (*(words[target].index(word) for word in result.hypotheses[0]), words[target].eos()),
+        Hypothesis(
+            (*(target.index(word) for word in result.hypotheses[0]), target.eos()),
             result.scores[0],
         )
         for result in results
     ]
-
-
-def _languages(data: Path) -> tuple[str, str]:
-    pair = data_utils.infer_language_pair(str(data))
-    if None in pair:
-        raise PruningError(f"{data} holds no binarised test split")
-    return pair

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import PruningError
 from .layout import HeadLayout
 
@@ -75,3 +77,23 @@ def check_floors(text: str, floors: Floors, budget: int) -> None:
             f"--keep-at-least {text} asks for more heads than --num-of-heads: "
             f"{budget} is below the {least} heads that it names"
         )
+
+
+def trained_budgets(budgets: Tensor) -> list[int]:
+    """The K that a model was trained for, from its ``head_gates.budgets`` ``[N+1]``."""
+    return budgets.nonzero().flatten().tolist()
+
+
+def check_trained(asked: Sequence[int], trained: Sequence[int], where: str) -> None:
+    """Heads that are frozen can be had in the numbers only that were trained.
+
+    Raises:
+        PruningError: another number is asked for.
+    """
+    for budget in asked:
+        if budget not in trained:
+            raise PruningError(
+                f"{where} is frozen at {' and '.join(map(str, trained))} heads, but "
+                f"--num-of-heads is {budget}: use a number it was trained for, or a checkpoint "
+                "from before the freeze"
+            )

@@ -11,6 +11,7 @@ from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
 from ..errors import PruningError
+from .head_rows import head_rows
 
 
 class GatedAttention(MultiheadAttention):
@@ -212,11 +213,6 @@ class GatedAttention(MultiheadAttention):
         weights = weights.repeat_interleave(query.size(1) // source.size(1), 0)
         weights = weights.expand(-1, query.size(0), -1)
         return out, weights.unsqueeze(0) if need_head_weights else weights
-
-
-def head_rows(x: Tensor, kept: Tensor, head_dim: int) -> Tensor:
-    """The rows of the kept heads: ``[num_heads*D, ...]`` -> ``[len(kept)*D, ...]``."""
-    return x.unflatten(0, (-1, head_dim)).index_select(0, kept).flatten(0, 1)
 
 
 def _replace(linear: nn.Linear, weight: Tensor, bias: Tensor) -> None:

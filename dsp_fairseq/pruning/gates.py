@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT
-from ..errors import PruningError
 from ..estimators import (
     choose,
     gumbel_noise,
@@ -19,6 +18,7 @@ from ..estimators import (
     margin,
     top_k_mask,
 )
+from ..heads.budget import check_trained, trained_budgets
 from ..heads.layout import HeadLayout
 from .optimizer import mark_importance
 from .plan import PruningPlan
@@ -277,7 +277,7 @@ class HeadGates(nn.Module):
         """
         self._set_frozen(bool(self.frozen))
         if self.is_frozen:
-            self._check_budgets()
+            check_trained(self.plan.budgets, trained_budgets(self.budgets), "the checkpoint")
             if int(self.mask.sum()) != self.plan.budget:
                 self.mask.copy_(self._top_k(self.plan.budget))
             return
@@ -293,15 +293,6 @@ class HeadGates(nn.Module):
     def _note_budgets(self) -> None:
         self.budgets.zero_()
         self.budgets[list(self.plan.budgets)] = 1.0
-
-    def _check_budgets(self) -> None:
-        trained = self.budgets.nonzero().flatten().tolist()
-        for budget in self.plan.budgets:
-            if budget not in trained:
-                raise PruningError(
-                    f"the checkpoint is frozen at {' and '.join(map(str, trained))} heads, but "
-                    f"--num-of-heads is {budget}: use a number it was trained for"
-                )
 
     # ---- what a person wants to watch
 

@@ -10,17 +10,15 @@ import logging
 import shlex
 import shutil
 import zipfile
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from ..checkpoints.checkpoint import load_checkpoint, model_arguments, peek
+from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from ..errors import PruningError
 from ..files import in_place_of
-from ..heads.family import family_of
 from ..heads.layout import NO_HEADS, HeadLayout
 from .flags import training_flag
 
@@ -58,15 +56,14 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
         _refuse_missing(args)
         return
     try:
-        state = peek(path)
+        start = peek(path)
     except PruningError as error:
         raise PruningError(f"{error.message}; {_way_on(path, args)}") from None
     if path != Path(training_flag(args, "finetune_from_model") or ""):
-        _warn_of_other_batches(state, training_flag(args, "update_epoch_batch_itr"))
+        _warn_of_other_batches(start, training_flag(args, "update_epoch_batch_itr"))
     try:
-        model = model_arguments(state)
-        stored = family_of(model).layout(model)
-    except (PruningError, AttributeError, TypeError, ValueError):
+        stored = start.layout
+    except PruningError:
         return  # of another kind of model, whose weights will not fit
     if stored.sites == layout.sites and stored.heads != layout.heads:
         raise PruningError(
@@ -84,9 +81,9 @@ def _refuse_missing(args: Any) -> None:
         raise PruningError(f"there is no checkpoint {restore} to continue from (--restore-file)")
 
 
-def _warn_of_other_batches(state: Mapping[str, Any], fresh_batches: Any) -> None:
+def _warn_of_other_batches(start: Checkpoint, fresh_batches: Any) -> None:
     """fairseq groups sentences into batches once a process, by the epoch that it starts in."""
-    iterator = (state.get("extra_state") or {}).get("train_iterator") or {}
+    iterator = (start.state.get("extra_state") or {}).get("train_iterator") or {}
     if iterator.get("epoch", 1) > 1 and not fresh_batches:
         logger.warning(
             "resuming in epoch %d: fairseq now groups sentences into other batches than without "
@@ -121,10 +118,10 @@ def newest_sound(folder: Path) -> tuple[Path, int] | None:
     found = []
     for path in folder.glob("checkpoint*.pt"):
         try:
-            state = peek(path)
+            checkpoint = peek(path)
         except PruningError:
             continue
-        found.append((updates_of(state), path.name != LAST, path.stat().st_mtime_ns, path))
+        found.append((checkpoint.updates, path.name != LAST, path.stat().st_mtime_ns, path))
     if not found:
         return None
     updates, _, _, path = max(found)
@@ -151,12 +148,6 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, part)
 
 
-def updates_of(state: Mapping[str, Any]) -> int:
-    """The number of updates that a checkpoint was trained for; 0 where it does not say."""
-    history = state.get("optimizer_history") or [{}]
-    return int(history[-1].get("num_updates", 0))
-
-
 def resolve_kept_heads(args: Any) -> None:
     """Replaces the file that ``--kept-heads`` may name by the kept heads that the file names.
 
@@ -168,7 +159,7 @@ def resolve_kept_heads(args: Any) -> None:
     path = Path(args.kept_heads)
     if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
         return
-    exported = model_arguments(load_checkpoint(path))
+    exported = load_checkpoint(path).args
     kept = getattr(exported, "kept_heads", None)
     if kept is None:
         raise PruningError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")

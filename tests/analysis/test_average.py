@@ -62,8 +62,8 @@ def test_the_mean_is_that_of_every_weight(save, tmp_path):
     paths = [save("a", updates=5), save("b", updates=9), save("c", updates=7)]
     output = tmp_path / "average.pt"
     average_checkpoints(paths, output)
-    result = load_checkpoint(output)
-    states = [load_checkpoint(path) for path in paths]
+    result = load_checkpoint(output).state
+    states = [load_checkpoint(path).state for path in paths]
     assert list(result["model"]) == list(states[0]["model"])
     moved = 0
     for name, value in result["model"].items():
@@ -88,7 +88,7 @@ def test_sixteen_bit_weights_are_summed_in_double_precision(save, tmp_path):
 
     paths = [save(name, change=small) for name in "abc"]
     average_checkpoints(paths, tmp_path / "average.pt")
-    bias = load_checkpoint(tmp_path / "average.pt")["model"]["decoder.layers.0.fc1.bias"]
+    bias = load_checkpoint(tmp_path / "average.pt").weights["decoder.layers.0.fc1.bias"]
     assert bias.dtype == torch.float16
     assert bias.tolist() == [60000.0] * len(bias)
 
@@ -97,7 +97,7 @@ def test_tied_embeddings_stay_tied_and_are_stored_once(save, tmp_path):
     flags = {"share_all_embeddings": True, "share_decoder_input_output_embed": True}
     paths = [save(name, **flags) for name in "ab"]
     average_checkpoints(paths, tmp_path / "average.pt")
-    weights = load_checkpoint(tmp_path / "average.pt")["model"]
+    weights = load_checkpoint(tmp_path / "average.pt").weights
     tied = ("encoder.embed_tokens.weight", "decoder.output_projection.weight")
     assert weights[tied[0]].data_ptr() == weights[tied[1]].data_ptr()
     assert "is [24, 16] in float32 and [24, 16] in float32, tied to" in _refused(
@@ -108,7 +108,7 @@ def test_tied_embeddings_stay_tied_and_are_stored_once(save, tmp_path):
 def test_one_checkpoint_is_a_copy_without_its_optimizer(save, tmp_path):
     path = save("a")
     main([str(path), "--output", str(tmp_path / "new/average.pt")])
-    result, state = load_checkpoint(tmp_path / "new/average.pt"), load_checkpoint(path)
+    result, state = load_checkpoint(tmp_path / "new/average.pt").state, load_checkpoint(path).state
     assert all(torch.equal(result["model"][name], state["model"][name]) for name in state["model"])
     assert result["optimizer_history"] == state["optimizer_history"]
 
@@ -120,7 +120,7 @@ def test_exported_checkpoints(save, tmp_path, task):
         export_checkpoint(save(name), pruned[-1], "pruned")
     average = average_checkpoints(pruned, tmp_path / "average.pt")
     assert average.standing == "exported"
-    state = load_checkpoint(tmp_path / "average.pt")
+    state = load_checkpoint(tmp_path / "average.pt").state
     assert state["dsp_signature"].endswith("|averaged:2")
     model = DspTransformerModel.build_model(state["cfg"]["model"], task)
     model.load_state_dict(state["model"])
@@ -134,7 +134,7 @@ def test_an_average_of_frozen_checkpoints_is_exported_as_the_mean_of_exports(sav
     for path in paths:
         export_checkpoint(path, tmp_path / f"{path.stem}-pruned.pt", "pruned")
     average_checkpoints([tmp_path / "a-pruned.pt", tmp_path / "bb-pruned.pt"], tmp_path / "of.pt")
-    one, other = (load_checkpoint(tmp_path / n)["model"] for n in ("of-average.pt", "of.pt"))
+    one, other = (load_checkpoint(tmp_path / n).weights for n in ("of-average.pt", "of.pt"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -160,7 +160,7 @@ def test_fairseqs_own_transformer(build_stock, arguments, tmp_path):
         torch.save(state, paths[-1])
     average = average_checkpoints(paths, tmp_path / "average.pt")
     assert average.heads is None
-    result = load_checkpoint(tmp_path / "average.pt")
+    result = load_checkpoint(tmp_path / "average.pt").state
     assert result["args"].arch == "transformer"
     build_stock().load_state_dict(result["model"])
 
@@ -225,7 +225,7 @@ def test_state_that_has_no_mean_must_be_equal(save, tmp_path):
 
     paths = [save("a", change=add(20)), save("b", change=add(20))]
     average_checkpoints(paths, tmp_path / "equal.pt")
-    kept = load_checkpoint(tmp_path / "equal.pt")["model"]
+    kept = load_checkpoint(tmp_path / "equal.pt").weights
     assert kept["head_gates.budgets"][20] == 1
     assert kept["steps"].dtype == torch.bool
     message = _refused([paths[0], save("c", change=add(21))], tmp_path)

@@ -20,9 +20,9 @@ from omegaconf import OmegaConf
 
 from dsp_fairseq.analysis.head_map import read_head_map, to_json
 from dsp_fairseq.analysis.head_plot import render_plot
+from dsp_fairseq.checkpoints.weights import slice_weights
 from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import CommandExit, PruningError
-from dsp_fairseq.export.export import slice_weights
 from dsp_fairseq.heads.family import family_of
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, Site, parse_kept_heads
 
@@ -329,9 +329,9 @@ def test_a_budget_that_no_model_can_have(gated, save, k, message, frozen):
 
 
 def test_budgets_that_this_model_cannot_have(gated, save, exported):
-    with pytest.raises(PruningError, match="frozen at 6 heads: --num-of-heads 7"):
+    with pytest.raises(PruningError, match="frozen at 6 heads, but --num-of-heads is 7"):
         read_head_map(save(gated(6, frozen=True)), "7")
-    with pytest.raises(PruningError, match="frozen at 1 heads: --num-of-heads 2"):
+    with pytest.raises(PruningError, match="frozen at 1 heads, but --num-of-heads is 2"):
         read_head_map(exported("encoder.self.0=1"), 2)
     model = gated(6, keep_at_least="decoder.cross=3,encoder.self=2")
     with pytest.raises(PruningError, match="4 is below the 5 heads"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dsp_fairseq.analysis.head_map import HeadMap
 from dsp_fairseq.analysis.head_plot import FORMATS, plot_head_map, render_plot
 from dsp_fairseq.estimators import top_k_mask
+from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout, Site
 
 TRANSFORMER = {"encoder.self": (2, 4), "decoder.self": (2, 4), "decoder.cross": (2, 4)}

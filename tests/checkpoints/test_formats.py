@@ -53,7 +53,7 @@ def test_earlier_formats_load_and_compute_as_they_did(name, tmp_path):
     assert format_of(model.state_dict()) == FORMAT
     if name != "format1-pruned":
         export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
-        assert format_of(load_checkpoint(tmp_path / "pruned.pt")["model"]) == FORMAT
+        assert format_of(load_checkpoint(tmp_path / "pruned.pt").weights) == FORMAT
         again = _load_as_fairseq_does(tmp_path / "pruned.pt")
         assert _squares(again) == pytest.approx(SQUARES, rel=1e-6)
 
@@ -63,7 +63,7 @@ def test_each_file_is_of_the_format_that_it_is_kept_for():
         weights = torch.load(DATA / f"{name}.pt", weights_only=True)["model"]
         assert format_of(weights) == number
     assert set(range(1, FORMAT)) == {1, 2}, "keep a file of each earlier format"
-    assert load_checkpoint(DATA / "format1.pt")["model"]["head_gates.budgets"].tolist() == [
+    assert load_checkpoint(DATA / "format1.pt").weights["head_gates.budgets"].tolist() == [
         *(0, 0, 0, 1, 0, 0, 0)
     ]
 

@@ -129,7 +129,7 @@ def test_pickled_code_is_refused_and_does_not_run(frozen, arguments, tmp_path, p
 
 
 def test_a_switch_that_would_run_code_is_refused(monkeypatch):
-    from dsp_fairseq.checkpoints.checkpoint import allow_checkpoint_types
+    from dsp_fairseq.checkpoints.reading import allow_checkpoint_types
 
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(PruningError, match="unset it"):

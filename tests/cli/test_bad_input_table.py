@@ -20,8 +20,8 @@ from bad_inputs import CASES, Case
 from fairseq.data import Dictionary
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.analysis.head_map import head_map_of
-from dsp_fairseq.export.export import dense_state
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
+from dsp_fairseq.export.fairseq import dense_checkpoint
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
@@ -32,23 +32,23 @@ MODULES = {
     "dsp-export": "cli.export",
     "dsp-heads": "cli.heads",
     "dsp-score": "cli.score",
-    "dsp-score-heads": "cli.rank_heads",
+    "dsp-rank-heads": "cli.rank_heads",
 }
 
 
 @pytest.fixture(scope="session")
 def stock(tmp_path_factory, corpus) -> Path:
     """A checkpoint of fairseq's own transformer, with the vocabulary of the tiny corpus."""
-    state = torch.load(bad_inputs.FROZEN, weights_only=True)
+    frozen = load_checkpoint(bad_inputs.FROZEN)
     path = tmp_path_factory.mktemp("stock") / "stock.pt"
-    dense = dense_state(state, head_map_of(state, path))
-    words, width = dense["model"]["encoder.embed_tokens.weight"].shape
+    dense = dense_checkpoint(frozen, frozen.head_map(), path)
+    words, width = dense.weights["encoder.embed_tokens.weight"].shape
     rows = torch.zeros(len(Dictionary.load(str(corpus / "dict.de.txt"))), width)
-    dense["model"] = {
+    dense.state["model"] = {
         name: rows if value.shape == (words, width) else value
-        for name, value in dense["model"].items()
+        for name, value in dense.weights.items()
     }
-    torch.save(dense, path)
+    dense.save(path)
     return path
 
 

@@ -92,7 +92,7 @@ def test_looking_at_a_file_reads_no_tensor(copy_of_run, monkeypatch):
     content = bytearray(path.read_bytes())
     content[inside : inside + 64] = b"\xff" * 64
     path.write_bytes(content)
-    assert peek(path)["optimizer_history"][-1]["num_updates"] == 8
+    assert peek(path).updates == 8
 
 
 def test_other_heads_of_the_same_number_and_shape_are_refused(train, copy_of_run, tmp_path):
@@ -117,7 +117,7 @@ class _Evil:
 
 
 COMMANDS = ["generate", "interactive", "validate", "resume", "restore", "finetune", "kept-heads"]
-COMMANDS += ["dsp-heads", "dsp-export", "dsp-score-heads"]
+COMMANDS += ["dsp-heads", "dsp-export", "dsp-rank-heads"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -141,9 +141,7 @@ def test_pickled_code_runs_in_no_command(
         "kept-heads": lambda: train(tmp_path / "new", "--kept-heads", path),
         "dsp-heads": lambda: heads_command.main([str(path)]),
         "dsp-export": lambda: export_command.main([str(path), "--output", str(output)]),
-        "dsp-score-heads": lambda: rank_heads_command.main(
-            [str(path), *data, "--method", "random"]
-        ),
+        "dsp-rank-heads": lambda: rank_heads_command.main([str(path), *data, "--method", "random"]),
     }
     try:
         outcome = calls[command]()

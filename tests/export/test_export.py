@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.checkpoints.formats import FORMAT
+from dsp_fairseq.checkpoints.weights import slice_weights
 from dsp_fairseq.errors import CommandExit, PruningError
-from dsp_fairseq.export.export import dense_state, export_checkpoint, pruned_state, slice_weights
+from dsp_fairseq.export.export import export_checkpoint
+from dsp_fairseq.export.fairseq import dense_checkpoint
+from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -117,10 +121,10 @@ def test_incremental_decoding_is_full_decoding(checkpoint, batch):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_dense_shape_is_the_masked_model(checkpoint, build_stock, batch, tmp_path, case):
     model, path = checkpoint(**case)
-    state = dense_state(torch.load(path, weights_only=True), read_head_map(path))
+    dense = dense_checkpoint(load_checkpoint(path), read_head_map(path), path)
     stock_flags = {k: v for k, v in case.items() if k not in ("k", "frozen", "kinds")}
     stock = build_stock(**stock_flags)
-    stock.load_state_dict(state["model"])
+    stock.load_state_dict(dense.weights)
     with torch.no_grad():
         a, b = model(**batch)[0], stock.eval()(**batch)[0]
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -258,12 +262,8 @@ def test_kept_heads_may_be_named_by_the_exported_file(checkpoint, build, tmp_pat
     _, path = checkpoint(6)
     export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
     model = build(None, kept_heads=str(tmp_path / "pruned.pt"))
-    assert (
-        model.args.kept_heads
-        == pruned_state(torch.load(path, weights_only=True), read_head_map(path))["cfg"][
-            "model"
-        ].kept_heads
-    )
+    again = pruned_checkpoint(load_checkpoint(path), read_head_map(path), path)
+    assert model.args.kept_heads == again.state["cfg"]["model"].kept_heads
     with pytest.raises(CommandExit, match="not a checkpoint that dsp-export wrote"):
         build(None, kept_heads=str(path))
     with pytest.raises(CommandExit, match="the checkpoint has all its heads"):

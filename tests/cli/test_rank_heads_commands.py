@@ -1,4 +1,4 @@
-"""dsp-score-heads on checkpoints of fairseq-train, and its output in fairseq's own commands."""
+"""dsp-rank-heads on checkpoints of fairseq-train, and its output in fairseq's own commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def dense(train, folder):
 
 @pytest.fixture
 def score(corpus, folder):
-    """Runs dsp-score-heads; six heads of 24, unless told otherwise."""
+    """Runs dsp-rank-heads; six heads of 24, unless told otherwise."""
 
     def run_score(checkpoint, output, *flags, method="michel", k="6"):
         rank_heads_command.main(

@@ -1,0 +1,143 @@
+"""The checkpoint of a dense model whose heads were ranked: frozen at the best K."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from fairseq import checkpoint_utils, tasks
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_REGISTRY
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from ..checkpoints.checkpoint import RANKED_BY, SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.formats import GATES
+from ..errors import CommandExit, PruningError
+from ..files import in_place_of, refuse_existing
+from ..heads.family import Family, architecture, model_name
+from ..heads.head_map import HeadMap
+from ..pruning.flags import TRAINING_FLAGS, pruning_flags
+from .ranking import RankingOptions, Subject, importance_of, rank
+
+
+def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOptions) -> HeadMap:
+    """Ranks the heads of a dense checkpoint and writes it as one that is frozen at the best K.
+
+    Args:
+        source: of a dense model of a known family, or of a gated one with K = N.
+        output: a new file.
+        data: folder of the dictionaries, and of the split where the method looks at data.
+        options: the method, K, and more.
+
+    Returns:
+        what the output keeps.
+
+    Raises:
+        PruningError: the output exists, or the checkpoint, the data or the budget do not do.
+    """
+    refuse_existing(output)
+    dense = load_checkpoint(source)
+    frozen = gated_checkpoint(dense, output, options)
+    config = frozen.state["cfg"]
+    task = _setup_task(config, data)
+    model = _build(frozen.family, config["model"], dense, task)
+    criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
+    gates = model.head_gates
+    with in_place_of(output) as part:
+        subject = Subject(model, task, criterion, gates.layout, options)
+        order = rank(subject, gates.plan.budget, gates.plan.floors)
+        model.cpu()
+        gates.adopt(importance_of(order))
+        frozen.weights.update(model.state_dict())
+        frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
+        head_map = frozen.head_map()
+        frozen.save(part)
+    return head_map
+
+
+def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -> Checkpoint:
+    """The checkpoint of a gated model with a budget, that a dense one becomes; without weights yet.
+
+    Raises:
+        PruningError: of another model, or of one that is pruned.
+    """
+    if dense.state.get("cfg") is None:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(dense.path))
+        config = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
+        dense = Checkpoint(dense.path, {**state, "cfg": config, "model": dense.weights})
+    arch, family = _gated_architecture(dense), dense.family
+    gated = dense.derive(output, {})
+    names = {f.name for f in fields(CRITERION_DATACLASS_REGISTRY[family.gated_criterion])}
+    criterion = {name: v for name, v in dense.config("criterion").items() if name in names}
+    if "sentence_avg" in names:
+        criterion.setdefault("sentence_avg", False)
+    args = Namespace(**vars(dense.args))
+    for flag in TRAINING_FLAGS:
+        # How the dense model was trained, in 16 bits or in several processes, binds nobody.
+        vars(args).pop(flag, None)
+    vars(args).update(pruning_flags())
+    args.arch = args._name = arch
+    args.criterion, args.optimizer = family.gated_criterion, "dsp_adam"
+    args.num_of_heads, args.keep_at_least = str(options.num_of_heads), options.keep_at_least
+    args.gate_seed = options.seed
+    gated.state["cfg"] |= {
+        "model": args,
+        "criterion": {**criterion, "_name": family.gated_criterion},
+        "optimizer": {"_name": "dsp_adam"},
+    }
+    return gated
+
+
+def _gated_architecture(dense: Checkpoint) -> str:
+    name, family = architecture(dense.args), dense.family
+    if SIGNATURE in dense.state or dense.lacks_heads:
+        raise PruningError(
+            f"{dense.path} is exported, its heads are chosen: give a dense checkpoint"
+        )
+    if model_name(dense.args) == family.name:
+        head_map = dense.head_map()
+        if head_map.budget != head_map.layout.num_heads:
+            raise PruningError(
+                f"{dense.path} is pruned, to {head_map.budget} of {head_map.layout.num_heads} "
+                "heads: give a dense checkpoint"
+            )
+        return str(name)
+    gated = f"dsp_{name}"
+    return gated if ARCH_MODEL_NAME_REGISTRY.get(gated) == family.name else family.name
+
+
+def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
+    node = config["task"]
+    if isinstance(node, Namespace):
+        task_config: Any = Namespace(**{**vars(node), "data": str(data)})
+    else:
+        task_config = OmegaConf.create({**node, "data": str(data)})
+    try:
+        return tasks.setup_task(task_config, from_checkpoint=True)
+    except Exception as error:  # fairseq raises all kinds, and bare Exception too
+        raise PruningError(f"--data {data} does not hold the data of this model: {error}") from None
+
+
+def _build(family: Family, args: Namespace, dense: Checkpoint, task: Any) -> Any:
+    def misfit(reason: str) -> PruningError:
+        return PruningError(
+            f"the weights of {dense.path} do not fit the dictionaries of {task.cfg.data}, or its "
+            f"own configuration: {reason}"
+        )
+
+    try:
+        model = MODEL_REGISTRY[family.name].build_model(args, task)
+        own: dict[str, Tensor] = {
+            f"{GATES}{name}": value for name, value in model.head_gates.state_dict().items()
+        }
+    except (RuntimeError, ValueError) as error:
+        raise misfit(str(error).strip().splitlines()[-1].strip()) from None
+    try:
+        model.load_state_dict({**dense.without_gates(), **own})
+    except CommandExit as end:
+        raise misfit(end.error.message) from None
+    return model.eval()

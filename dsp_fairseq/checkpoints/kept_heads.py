@@ -1,0 +1,88 @@
+"""Which heads a checkpoint keeps, by its gates or by the heads that an export left."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..errors import PruningError
+from ..estimators import top_k_mask
+from ..heads.budget import (
+    check_floors,
+    check_trained,
+    parse_budget,
+    parse_budgets,
+    parse_floors,
+    trained_budgets,
+)
+from ..heads.head_map import HeadMap
+from ..heads.layout import HeadLayout, parse_kept_heads
+from .validation import check_attentions, check_gates
+
+
+def kept_heads(
+    weights: Mapping[str, Tensor],
+    args: Namespace,
+    layout: HeadLayout,
+    where: str,
+    num_of_heads: int | str | None = None,
+) -> HeadMap:
+    """Reads the choice of heads off a model's weights and arguments.
+
+    Args:
+        weights: a state dict with gates, or of an exported model.
+        args: the model's arguments.
+        layout: all its heads.
+        where: what to call it in messages.
+        num_of_heads: K instead of its own, which must not be frozen then.
+
+    Raises:
+        PruningError: weights and arguments do not fit together, or K does not fit.
+    """
+    asked = None if num_of_heads is None else parse_budget(num_of_heads, layout.num_heads)
+    if "head_gates.importance" not in weights:
+        return _of_export(weights, args, layout, where, asked)
+    check_gates(weights, layout, where)
+    check_attentions(weights, layout, None, where)
+    importance = weights["head_gates.importance"].detach().float()
+    frozen = bool(weights["head_gates.frozen"])
+    trained = trained_budgets(weights["head_gates.budgets"])
+    if frozen:
+        mask = weights["head_gates.mask"].float()
+        budget = int(mask.sum()) if asked is None else asked
+        check_trained([budget], trained, where)
+        if budget == int(mask.sum()):
+            return HeadMap(layout, importance, mask, frozen=True, budget=budget)
+    elif asked is None:
+        budget = parse_budgets(getattr(args, "num_of_heads", None), layout.num_heads)[0]
+    else:
+        budget = asked
+    constant = {0, layout.num_heads}
+    if budget not in constant and set(trained) <= constant:
+        raise PruningError(
+            f"{where} was trained with {trained[0]} heads, so nothing says which {budget} "
+            "to keep: rank them by dsp-rank-heads"
+        )
+    floors = getattr(args, "keep_at_least", "")
+    parsed = parse_floors(floors, layout)
+    check_floors(floors, parsed, budget)
+    return HeadMap(layout, importance, top_k_mask(importance, budget, parsed), frozen, budget)
+
+
+def _of_export(
+    weights: Mapping[str, Tensor],
+    args: Namespace,
+    layout: HeadLayout,
+    where: str,
+    asked: int | None,
+) -> HeadMap:
+    try:
+        mask = layout.mask(parse_kept_heads(str(args.kept_heads), layout))
+    except ValueError as error:
+        raise PruningError(f"{where} is damaged: its kept_heads {error}") from None
+    check_attentions(weights, layout, layout.kept(mask), where)
+    budget = int(mask.sum())
+    check_trained([budget if asked is None else asked], [budget], where)
+    return HeadMap(layout, None, mask, frozen=True, budget=budget)

@@ -1,0 +1,70 @@
+"""The format ``fairseq``: a checkpoint of the dense model, in which closed heads are zeros."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.checkpoint import EXPORT_FORMAT, SIGNATURE, Checkpoint
+from ..checkpoints.formats import FORMAT
+from ..checkpoints.weights import count_parameters, zero_weights
+from ..heads.head_map import HeadMap
+from ..pruning.flags import pruning_flags
+from .exporter import Exporter, Order, register_exporter
+
+
+@register_exporter
+class DenseExporter(Exporter):
+    """For tools that know nothing of pruning."""
+
+    name = "fairseq"
+    help = "is fairseq's own model in the dense shape, for tools that know nothing of pruning"
+
+    def write(self, order: Order, output: Path, part: Path) -> int:
+        dense = dense_checkpoint(order.source, order.head_map, output)
+        dense.state |= {SIGNATURE: order.signature, EXPORT_FORMAT: FORMAT}
+        dense.save(part)
+        return count_parameters(dense.weights)
+
+
+def dense_checkpoint(source: Checkpoint, head_map: HeadMap, output: Path) -> Checkpoint:
+    """A checkpoint of the family's model in fairseq.
+
+    Its configuration holds plain containers only, so that it loads with ``weights_only=True`` where
+    this package is not installed.
+
+    Raises:
+        PruningError: the model is of no known family.
+    """
+    family = source.family
+    dense = source.derive(output, zero_weights(source.weights, head_map.layout, head_map.mask))
+    arguments = {k: v for k, v in vars(source.args).items() if k not in pruning_flags()}
+    arguments |= {"arch": family.dense, "_name": family.dense, "user_dir": None}
+    arguments |= {"criterion": family.criterion, "optimizer": "adam"}
+    # CTranslate2 reads and sets attributes, fairseq's config reads items.
+    model = OrderedDict(plain(arguments))
+    vars(model).update(model)
+    config = plain({k: v for k, v in dense.state["cfg"].items() if k != "model"})
+    dense.state["cfg"] = {
+        **config,
+        "model": model,
+        "common": {**config.get("common", {}), "user_dir": None},
+        "criterion": {**(config.get("criterion") or {}), "_name": family.criterion},
+        "optimizer": {"_name": "adam"},
+    }
+    dense.state["extra_state"] = {}
+    return dense
+
+
+def plain(value: Any) -> Any:
+    """Namespaces as dictionaries, all the way down."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
