@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
@@ -19,83 +18,88 @@ from ..errors import PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
 from ..heads.head_map import HeadMap
+from ..progress import progress
 
-IMPORTANCE = f"{GATES}importance"
-LAST_CHANGE = f"{GATES}last_change"
-
-MOST_NAMED = 8
+_IMPORTANCE, _LAST_CHANGE = f"{GATES}importance", f"{GATES}last_change"
+_MOST_NAMED = 8
 """How many heads that differ a message names."""
 
 
-# ---- which checkpoints
+# ---- which checkpoints have a mean
 
 
 @dataclass(frozen=True)
 class _Member:
-    """What has to agree between the checkpoints of one average.
+    """A checkpoint of an average, and what has to agree between all of them.
 
     Attributes:
-        path: the file.
-        heads: its heads, or None for a model without gates, such as fairseq's own.
         standing: ``dense``, ``frozen`` or ``exported``.
-        structure: names and values of the family's, and the architecture.
+        heads: None for a model without gates, such as fairseq's own.
+        structure: the architecture, and the family's arguments that change the function.
         tensors: per name its shape and dtype, and the first name that shares its memory.
         fixed: the tensors that must be equal: integers, and gates other than importance.
-        num_updates: how long it was trained, in updates.
     """
 
     path: Path
-    heads: HeadMap | None
+    updates: int
     standing: str
+    heads: HeadMap | None
     structure: dict[str, Any]
     tensors: dict[str, tuple[torch.Size, torch.dtype, str]]
     fixed: dict[str, Tensor]
-    num_updates: int
 
-
-def _member(checkpoint: Checkpoint) -> _Member:
-    path, args, weights = checkpoint.path, checkpoint.args, checkpoint.weights
-    heads = checkpoint.head_map() if checkpoint.has_gates or checkpoint.lacks_heads else None
-    if heads is None:
-        standing = "dense"
-    elif not checkpoint.has_gates:
-        standing = "exported"
-    elif heads.frozen:
-        standing = "frozen"
-    elif heads.budget in (0, heads.layout.num_heads):
-        standing = "dense"
-    else:
-        raise PruningError(
-            f"{path} is not frozen: which {heads.budget} of {heads.layout.num_heads} heads it "
-            "keeps is not final yet, so their weights have no common mean; average checkpoints "
-            "from after the freeze"
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> _Member:
+        args, weights = checkpoint.args, checkpoint.weights
+        heads = checkpoint.head_map() if checkpoint.has_gates or checkpoint.lacks_heads else None
+        seen: dict[tuple[int, torch.Size], str] = {}
+        tensors = {
+            name: (
+                value.shape,
+                value.dtype,
+                seen.setdefault((value.data_ptr(), value.shape), name) if value.numel() else name,
+            )
+            for name, value in weights.items()
+        }
+        structure = {name: getattr(args, name, None) for name in checkpoint.family.structure}
+        return cls(
+            checkpoint.path,
+            checkpoint.updates,
+            _standing(checkpoint, heads),
+            heads,
+            {"architecture": architecture(args), **structure},
+            tensors,
+            {name: value for name, value in weights.items() if _is_fixed(name, value)},
         )
-    structure = {name: getattr(args, name, None) for name in checkpoint.family.structure}
-    firsts = _first_names(weights)
-    return _Member(
-        path,
-        heads,
-        standing,
-        {"architecture": architecture(args), **structure},
-        {name: (value.shape, value.dtype, firsts[name]) for name, value in weights.items()},
-        {name: value for name, value in weights.items() if _is_fixed(name, value)},
-        checkpoint.updates,
+
+    def described(self, name: str) -> str:
+        if name not in self.tensors:
+            return "absent"
+        shape, dtype, tied_to = self.tensors[name]
+        tie = "" if tied_to == name else f", tied to {tied_to}"
+        return f"{list(shape)} in {str(dtype).removeprefix('torch.')}{tie}"
+
+
+def _standing(checkpoint: Checkpoint, heads: HeadMap | None) -> str:
+    if heads is None:
+        return "dense"
+    if not checkpoint.has_gates:
+        return "exported"
+    if heads.frozen:
+        return "frozen"
+    if heads.budget in (0, heads.layout.num_heads):
+        return "dense"
+    raise PruningError(
+        f"{checkpoint.path} is not frozen: which {heads.budget} of {heads.layout.num_heads} heads "
+        "it keeps is not final yet, so their weights have no common mean; average checkpoints "
+        "from after the freeze"
     )
 
 
 def _is_fixed(name: str, value: Tensor) -> bool:
     if name.startswith(GATES):
-        return name not in (IMPORTANCE, LAST_CHANGE)
+        return name not in (_IMPORTANCE, _LAST_CHANGE)
     return not value.is_floating_point()
-
-
-def _first_names(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Per name the first one of the same memory: tied embeddings are stored once."""
-    seen: dict[tuple[int, torch.Size], str] = {}
-    return {
-        name: seen.setdefault((value.data_ptr(), value.shape), name) if value.numel() else name
-        for name, value in weights.items()
-    }
 
 
 def _check_same(first: _Member, other: _Member) -> None:
@@ -105,51 +109,39 @@ def _check_same(first: _Member, other: _Member) -> None:
         raise PruningError(
             f"{a} is {first.standing} and {b} is {other.standing}: average checkpoints of one kind"
         )
+    different = f"{a} and {b} are different models: "
     for name, value in first.structure.items():
         if other.structure[name] != value:
-            raise PruningError(
-                f"{a} and {b} are different models: {name} is {value} and {other.structure[name]}"
-            )
+            raise PruningError(f"{different}{name} is {value} and {other.structure[name]}")
     if first.heads is not None and other.heads is not None:
-        _check_same_heads(a, first.heads, b, other.heads)
-    for name in [*first.tensors, *(name for name in other.tensors if name not in first.tensors)]:
+        ours, theirs = first.heads.layout, other.heads.layout
+        if (ours.sites, ours.heads) != (theirs.sites, theirs.heads):
+            raise PruningError(f"{different}{ours} and {theirs}")
+        _check_same_mask(first, other)
+    for name in {**first.tensors, **other.tensors}:
         if first.tensors.get(name) != other.tensors.get(name):
             raise PruningError(
-                f"{a} and {b} are different models: {name} is {_described(first, name)} and "
-                f"{_described(other, name)}"
+                f"{different}{name} is {first.described(name)} and {other.described(name)}"
             )
     for name, value in first.fixed.items():
         if not torch.equal(value, other.fixed[name]):
             raise PruningError(f"{a} and {b} have no common mean: {name} differs")
 
 
-def _check_same_heads(a: Path, ours: HeadMap, b: Path, theirs: HeadMap) -> None:
-    if ours.layout.sites != theirs.layout.sites or ours.layout.heads != theirs.layout.heads:
-        raise PruningError(f"{a} and {b} are different models: {ours.layout} and {theirs.layout}")
-    if torch.equal(ours.mask, theirs.mask):
-        return
+def _check_same_mask(first: _Member, other: _Member) -> None:
     parts = []
-    for path, more, less in ((a, ours, theirs), (b, theirs, ours)):
-        names = [
-            f"{site} head {head}"
-            for site, heads in ours.layout.kept(more.mask * (1 - less.mask)).items()
-            for head in heads
-        ]
-        rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    for member, against in ((first, other), (other, first)):
+        only = member.heads.mask * (1 - against.heads.mask)  # type: ignore[union-attr]
+        kept = member.heads.layout.kept(only)  # type: ignore[union-attr]
+        names = [f"{site} head {head}" for site, heads in kept.items() for head in heads]
+        rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         if names:
-            parts.append(f"only {path} keeps {', '.join(names[:MOST_NAMED])}{rest}")
-    raise PruningError(
-        f"{a} and {b} keep different heads, whose mean would be a model of neither: "
-        f"{'; '.join(parts)}"
-    )
-
-
-def _described(member: _Member, name: str) -> str:
-    if name not in member.tensors:
-        return "absent"
-    shape, dtype, tied_to = member.tensors[name]
-    tie = "" if tied_to == name else f", tied to {tied_to}"
-    return f"{list(shape)} in {str(dtype).removeprefix('torch.')}{tie}"
+            parts.append(f"only {member.path} keeps {', '.join(names[:_MOST_NAMED])}{rest}")
+    if parts:
+        raise PruningError(
+            f"{first.path} and {other.path} keep different heads, whose mean would be a model of "
+            f"neither: {'; '.join(parts)}"
+        )
 
 
 # ---- the mean
@@ -193,39 +185,45 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
             raise PruningError(f"{path} is given twice: it would count double")
     members: list[_Member] = []
     sums: dict[str, Tensor] = {}
-    last_changes: list[Tensor] = []
-    for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=len(paths) == 1 or None):
+    for path in progress(paths, len(paths), "averaging", "checkpoints"):
         checkpoint = load_checkpoint(path)
-        member = _member(checkpoint)
+        member = _Member.of(checkpoint)
         if members:
             _check_same(members[0], member)
-        if not members or member.num_updates > max(each.num_updates for each in members):
+        if all(member.updates > other.updates for other in members):
             result = checkpoint.derive(output, {})
         members.append(member)
-        for name, value in checkpoint.weights.items():
-            if name == LAST_CHANGE:
-                last_changes.append(value)
-            elif name not in member.fixed and member.tensors[name][2] == name:
-                total = sums.get(name)
-                sums[name] = value.double() if total is None else total.add_(value.double())
+        _add(sums, member, checkpoint.weights)
     first = members[0]
-    means = {name: _mean(name, total, first, len(paths)) for name, total in sums.items()}
-    for name, (_, _, tied_to) in first.tensors.items():
-        if name == LAST_CHANGE:
-            result.weights[name] = torch.stack(last_changes).max(0).values
+    for name, (_, dtype, tied_to) in first.tensors.items():
+        if name == _LAST_CHANGE:
+            result.weights[name] = sums[name]
+        elif name in first.fixed:
+            result.weights[name] = first.fixed[name]
+        elif tied_to == name:
+            result.weights[name] = _mean(name, sums[name], len(paths)).to(dtype)
         else:
-            result.weights[name] = first.fixed[name] if name in first.fixed else means[tied_to]
+            result.weights[name] = result.weights[tied_to]
     if SIGNATURE in result.state:
         result.state[SIGNATURE] += f"|averaged:{len(paths)}"
     with in_place_of(output) as part:
         result.save(part)
-    return Average(first.heads, first.standing, tuple(member.num_updates for member in members))
+    return Average(first.heads, first.standing, tuple(member.updates for member in members))
 
 
-def _mean(name: str, total: Tensor, first: _Member, number: int) -> Tensor:
+def _add(sums: dict[str, Tensor], member: _Member, weights: Mapping[str, Tensor]) -> None:
+    """Adds up weights, those of tied embeddings once; of last changes the last is kept."""
+    for name, value in weights.items():
+        if name == _LAST_CHANGE:
+            sums[name] = torch.maximum(value, sums.get(name, value))
+        elif name not in member.fixed and member.tensors[name][2] == name:
+            sums[name] = sums[name].add_(value.double()) if name in sums else value.double()
+
+
+def _mean(name: str, total: Tensor, number: int) -> Tensor:
     if not (name.endswith(UNINITIALISED) or bool(total.isfinite().all())):
         raise PruningError(f"{name} is not finite in one of the checkpoints: its training diverged")
-    return (total / number).to(first.tensors[name][1])
+    return total / number
 
 
 # ---- the newest of a run
@@ -242,7 +240,7 @@ def newest_checkpoints(folder: Path, number: int) -> list[Path]:
     """
     if not folder.is_dir():
         raise PruningError(f"{folder} is not a folder: --last needs the --save-dir of a run")
-    numbered = sorted(_numbered(folder.iterdir()))
+    numbered = sorted(_numbered(folder))
     if number < 1:
         raise PruningError(f"--last {number}: give a number of checkpoints from 1 on")
     if len(numbered) < number:
@@ -253,9 +251,8 @@ def newest_checkpoints(folder: Path, number: int) -> list[Path]:
     return [path for _, _, path in numbered[-number:]]
 
 
-def _numbered(paths: Iterable[Path]) -> Iterable[tuple[int, float, Path]]:
-    for path in paths:
-        if match := re.fullmatch(r"checkpoint(\d+)\.pt", path.name):
-            yield int(match[1]), float("inf"), path
-        elif match := re.fullmatch(r"checkpoint_(\d+)_(\d+)\.pt", path.name):
-            yield int(match[1]), int(match[2]), path
+def _numbered(folder: Path) -> Iterator[tuple[int, float, Path]]:
+    """Epoch, update (infinite at its end) and path."""
+    for path in folder.iterdir():
+        if match := re.fullmatch(r"checkpoint(?:(\d+)|_(\d+)_(\d+))\.pt", path.name):
+            yield int(match[1] or match[2]), float(match[3] or "inf"), path
