@@ -10,7 +10,7 @@ import pytest
 
 from dsp_fairseq.cli import average as average_command
 from dsp_fairseq.cli import export as export_command
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_training_continues_from_an_average(averaged, train, folder):
 
 
 def test_checkpoints_from_before_the_freeze_are_refused(run_folder, folder):
-    with pytest.raises(PruningError, match=r"\.pt is not frozen: which 6 of 24 heads"):
+    with pytest.raises(CommandExit, match=r"\.pt is not frozen: which 6 of 24 heads"):
         average_command.main(["--last", "9", str(run_folder), "--output", str(folder / "nine.pt")])
     assert not (folder / "nine.pt").exists()
 

@@ -69,7 +69,7 @@ def test_the_tools_work_on_a_family_that_they_do_not_know(trained, tmp_path, cap
     assert "encoder.self" in capsys.readouterr().out
 
     logits = _logits(last)
-    for form, gated in (("pruned", True),):
+    for form, gated in (("pruned", True), ("fairseq", False)):
         output = tmp_path / f"{form}.pt"
         export.main([str(last), "--format", form, "--output", str(output), *user_dir])
         torch.testing.assert_close(_logits(output, gated), logits, atol=1e-5, rtol=1e-5)
