@@ -25,7 +25,7 @@ def check_corpus(folder: Path, source: str | None, target: str | None, split: st
     Args:
         folder: where ``fairseq-preprocess`` wrote.
         source, target: languages; None is found out as fairseq does it, by the names of files.
-        split: what is trained on, such as ``train``.
+        split: such as ``train``.
 
     Raises:
         PruningError: there is no such folder, language, dictionary or split.

@@ -223,9 +223,12 @@ def dsp_transformer_tiny(args: Any) -> None:
 
 
 def _check_data(args: Any) -> None:
-    if getattr(args, "task", None) == "translation" and args.data:
-        folder = Path(split_paths(args.data)[0])
-        check_corpus(folder, args.source_lang, args.target_lang, args.train_subset)
+    if getattr(args, "task", None) != "translation" or not args.data:
+        return
+    folder = Path(split_paths(args.data)[0])
+    validation = [] if args.disable_validation else args.valid_subset.split(",")
+    for split in (args.train_subset, *validation):
+        check_corpus(folder, args.source_lang, args.target_lang, split)
 
 
 _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (

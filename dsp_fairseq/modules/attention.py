@@ -138,29 +138,34 @@ class GatedAttention(MultiheadAttention):
             if incremental_state is not None:
                 k, v, key_padding_mask = self._extend(cache, k, v, key_padding_mask, static_kv)
                 self._set_input_buffer(incremental_state, cache)
-
-        # Beams of a sentence share its keys: they become further query positions.
-        beams = self.beam_size = batch // k.size(0)
-        if beams > 1:
-            q = q.view(k.size(0), beams, heads, target_len, -1).transpose(1, 2).flatten(2, 3)
         mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
-        p = self.dropout_module.p if self._drops() else 0.0
-        if need_weights or need_head_weights:
-            out, weights = _attend(q, k, v, mask, self.dropout_module)
-        else:
-            out, weights = F.scaled_dot_product_attention(q, k, v, mask, p), None
-        if beams > 1:
-            out = _unfold_beams(out, beams)
-            weights = None if weights is None else _unfold_beams(weights, beams)
-
+        out, weights = self._attend(q, k, v, mask, need_weights or need_head_weights)
         out = out.permute(2, 0, 1, 3).reshape(target_len, batch, heads * self.head_dim)
         out = F.linear(out, w_out, self.out_proj.bias)
         if weights is not None:
             weights = weights.transpose(0, 1) if need_head_weights else weights.mean(1)
         return out, weights
 
-    def _drops(self) -> bool:
-        return self.training or self.dropout_module.apply_during_inference
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Output ``[B, H, T, D]`` of all heads, and their weights ``[B, H, T, S]`` if needed."""
+        # Beams of a sentence share its keys: they become further query positions. fairseq's module
+        # reads their number when it reorders its caches.
+        beams = self.beam_size = q.size(0) // k.size(0)
+        if beams > 1:
+            q = q.unflatten(0, (-1, beams)).transpose(1, 2).flatten(2, 3)
+        weights = None
+        if need_weights:
+            out, weights = _weighted_sum(q, k, v, mask, self.dropout_module)
+        else:
+            drops = self.training or self.dropout_module.apply_during_inference
+            p = self.dropout_module.p if drops else 0.0
+            out = F.scaled_dot_product_attention(q, k, v, mask, p)
+        if beams > 1:
+            out = _unfold_beams(out, beams)
+            weights = None if weights is None else _unfold_beams(weights, beams)
+        return out, weights
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """``[T, B, H*D]`` -> ``[B, H, T, D]``."""
@@ -235,7 +240,7 @@ def _merge_masks(
     return merged if attn_mask is None else merged + attn_mask
 
 
-def _attend(
+def _weighted_sum(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: nn.Module
 ) -> tuple[Tensor, Tensor]:
     """Attention with an explicit softmax, for those who ask for the weights."""

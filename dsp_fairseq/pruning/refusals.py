@@ -79,6 +79,11 @@ def refuse_training(args: Any, family: Family) -> None:
             f"--criterion {criterion} would leave out the penalties of the gates and the checks "
             f"of the loss: use --criterion {family.gated_criterion}"
         )
+    if getattr(args, "adaptive_softmax_cutoff", None):
+        raise PruningError(
+            "--adaptive-softmax-cutoff is trained by fairseq's adaptive_loss only, which knows no "
+            "gates: leave it out"
+        )
     if training_flag(args, "tpu"):
         raise PruningError(
             "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which head pruning "

@@ -331,6 +331,10 @@ TRAIN_CASES = [
         ("an unknown language", "--source-lang fr",
          "has no dictionary of 'fr' (dict.fr.txt), only of de, en", 1),
         ("a split that is not there", "--train-subset trian", "has no trian split of de and en", 1),
+        ("a validation split that is not there", "--valid-subset dev",
+         "has no dev split of de and en", 1),
+        ("adaptive softmax", "--adaptive-softmax-cutoff 50,100",
+         "--adaptive-softmax-cutoff is trained by fairseq's adaptive_loss only", 1),
     )
 ] + [
     Case("fairseq-train", "no data folder", "", "there is no data folder", data="data"),

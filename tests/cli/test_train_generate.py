@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_hydra(corpus, folder, generate):
     overrides = {
         "common.user_dir": USER_DIR,
         "common.cpu": "true",
-        "task.data": corpus,
+        "task.data": os.path.relpath(corpus, folder),
         "model.num_of_heads": 5,
         "+model.encoder_layers": 1,
         "+model.decoder_layers": 1,
@@ -198,10 +199,9 @@ def test_hydra(corpus, folder, generate):
         "optimization.max_update": 4,
         "optimization.lr": "[0.001]",
         "dataset.max_tokens": 1200,
-        "checkpoint.save_dir": folder / "hydra",
-        "hydra.run.dir": folder / "hydra-logs",
+        "checkpoint.save_dir": "hydra",
     }
-    # In a process of its own, since hydra changes the folder and the logging.
+    # In a process of its own, since hydra changes the logging.
     done = subprocess.run(
         [
             *(sys.executable, "-m", "fairseq_cli.hydra_train"),
@@ -210,6 +210,7 @@ def test_hydra(corpus, folder, generate):
         ],
         capture_output=True,
         text=True,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     log = done.stdout + done.stderr
