@@ -4,43 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..experiments.results import DENSE, FinishedRun, spread
 from .page import escape
-from .significance import SIGNIFICANT, Contest, Paired, RecipeRuns, mean_bleu
+from .significance import SIGNIFICANT, Comparison
 
 NONE = "–"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a row is about: all seeds of one method and budget, or a single run.
-
-    ``dense`` is what the runs are compared with; it may be empty.
-    """
-
-    recipe: RecipeRuns
-    runs: Sequence[FinishedRun]
-    dense: Sequence[FinishedRun]
-
-    @property
-    def first(self) -> FinishedRun:
-        """The run that says what all runs of the row have in common."""
-        return self.runs[0]
-
-    @property
-    def tests(self) -> list[Paired]:
-        """The paired tests of these runs against their dense partners."""
-        tests = self.recipe.against_dense
-        return [tests[run.id] for run in self.runs if run.id in tests]
-
-    @property
-    def difference(self) -> float | None:
-        """Mean BLEU less that of the dense model."""
-        if not self.dense or self.first.is_dense:
-            return None
-        return mean_bleu(self.runs) - mean_bleu(self.dense)
 
 
 @dataclass(frozen=True)
@@ -48,7 +17,7 @@ class Column:
     """A header, the text of a row's cell, and whether that is words, which start at the left."""
 
     title: str
-    cell: Callable[[Any], str]
+    cell: Callable[[Comparison], str]
     left: bool = False
 
 
@@ -78,10 +47,10 @@ def measured(
         return f"{seeds.mean:{form}} ± {seeds.deviation:{form}}" if both else f"{seeds.mean:{form}}"
 
     columns = [Column(title, lambda row: mean(row.runs))]
-    return [*columns, Column(DENSE, lambda row: mean(row.dense))] if dense else columns
+    return [*columns, Column(DENSE, lambda row: mean(row.baseline))] if dense else columns
 
 
-def table(columns: Sequence[Column], rows: Iterable[Any]) -> str:
+def table(columns: Sequence[Column], rows: Iterable[Comparison]) -> str:
     """A Markdown table, one line a row."""
     lines = [
         [column.title for column in columns],
@@ -92,13 +61,13 @@ def table(columns: Sequence[Column], rows: Iterable[Any]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _difference(row: Row | Contest) -> str:
-    if row.difference is None:
+def _difference(row: Comparison) -> str:
+    if row.difference is None or row.first.is_dense:
         return NONE
     return "0.00" if round(row.difference, 2) == 0 else f"{row.difference:+.2f}".replace("-", "−")
 
 
-def _significant(row: Row | Contest) -> str:
+def _significant(row: Comparison) -> str:
     count = sum(test.significant for test in row.tests)
     return f"{count} of {len(row.tests)}" if row.tests else NONE
 
@@ -112,7 +81,7 @@ VALIDATION = [
     *measured("valid", lambda r: r.score("sacrebleu", "valid") if "valid" in r.scores else None),
 ]
 
-# One row a method and budget: a Row.
+# One row a method and budget, beside the dense runs.
 RESULTS = [
     METHOD,
     Column("heads", lambda row: f"{row.first.budget} of {row.first.num_heads}"),
@@ -126,7 +95,7 @@ RESULTS = [
     *measured("tokens/s", lambda run: run.tokens_per_second, ",.0f", deviation=False, dense=True),
 ]
 
-# One row a run: a Row of one.
+# One row a run, beside its dense partner.
 RUNS = [
     Column("run", lambda row: row.first.id, left=True),
     METHOD,
@@ -140,13 +109,13 @@ RUNS = [
     *measured("minutes", lambda run: run.train_seconds / 60, ",.1f"),
 ]
 
-# One row two methods at one budget: a Contest.
+# One row two methods at one budget, that with the higher mean first.
 CONTESTS = [
-    Column("heads", lambda contest: str(contest.budget)),
-    Column("higher mean", lambda contest: contest.ahead, left=True),
-    Column("against", lambda contest: contest.behind, left=True),
-    Column("seeds", lambda contest: str(contest.seeds)),
+    Column("heads", lambda row: str(row.first.budget)),
+    Column("higher mean", lambda row: row.first.method, left=True),
+    Column("against", lambda row: row.baseline[0].method, left=True),
+    Column("seeds", lambda row: str(row.seeds)),
     DIFFERENCE,
     SIGNIFICANCE,
-    Column("what it says", lambda contest: contest.verdict, left=True),
+    Column("what it says", lambda row: row.verdict, left=True),
 ]

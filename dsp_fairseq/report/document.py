@@ -16,9 +16,9 @@ from ..experiments.logs import Curve, read_curve
 from ..experiments.results import Sweep, groups, read_sweep
 from ..files import in_place_of
 from . import figures
-from .columns import CONTESTS, RESULTS, RUNS, Row, table
+from .columns import CONTESTS, RESULTS, RUNS, table
 from .page import escape, to_html
-from .significance import NO_RANKING, SEEDS_TO_RANK, SIGNIFICANT, RecipeRuns, gather
+from .significance import NO_RANKING, SEEDS_TO_RANK, SIGNIFICANT, Comparison, RecipeRuns, gather
 
 GENERATOR = "dsp-report"
 
@@ -83,7 +83,7 @@ def _summary(sweep: Sweep) -> str:
 def _results(recipe: RecipeRuns) -> Iterator[Block]:
     by_group = [recipe.dense] if recipe.dense else []
     by_group += groups(recipe.runs).values()
-    yield table(RESULTS, [Row(recipe, runs, recipe.dense) for runs in by_group])
+    yield table(RESULTS, [recipe.beside(recipe.dense, runs) for runs in by_group])
     yield from map(escape, _notes(recipe))
     if recipe.contests:
         yield "### Methods against each other"
@@ -95,12 +95,10 @@ def _results(recipe: RecipeRuns) -> Iterator[Block]:
         )
 
 
-def _run_rows(recipe: RecipeRuns) -> Iterator[Row]:
-    for run in recipe.dense:
-        yield Row(recipe, [run], [])
-    for run in recipe.runs:
-        partner = recipe.partner(run)
-        yield Row(recipe, [run], [partner] if partner else [])
+def _run_rows(recipe: RecipeRuns) -> Iterator[Comparison]:
+    for run in (*recipe.dense, *recipe.runs):
+        partner = None if run.is_dense else recipe.partner(run)
+        yield recipe.beside([partner] if partner else [], [run])
 
 
 def _notes(recipe: RecipeRuns) -> Iterator[str]:
@@ -155,7 +153,7 @@ def _head_pictures(recipe: RecipeRuns, prefix: str) -> Iterator[Block]:
             f"Head survival at {heads}, {recipe.name}",
             f"{heads}: the darker, the more seeds keep the head, and the number counts them. "
             "Above each map stands the mean number of heads that are left there.",
-            figures.head_survival(by_method, budget, recipe.num_heads),
+            figures.head_survival(by_method, budget, recipe.runs[0].num_heads),
         )
 
 

@@ -179,8 +179,12 @@ def training_curves(curves: Mapping[int, Mapping[str, Sequence[Curve]]], styles:
     figure = _sheet(max(2.35 * len(curves) + 0.7, 5.4), 4.6, own)
     grid = figure.subplots(2, len(curves), sharex="col", sharey="row", squeeze=False)
     for (budget, by_method), (upper, lower) in zip(sorted(curves.items()), grid.T, strict=True):
-        _draw_temperature(upper, by_method, own)
+        schedules = {(c.updates, c.temperature) for seeds in by_method.values() for c in seeds}
+        if len(schedules) == 1:  # one line stands for all
+            upper.plot(*schedules.pop(), color="#000000")
         for method, seeds in sorted(by_method.items()):
+            if schedules:
+                _draw_mean(upper, seeds, "temperature", own[method], band=False)
             _draw_mean(lower, seeds, "margin", own[method], len(methods) <= MOST_BANDS)
         upper.set_title(f"{budget} head{'' if budget == 1 else 's'}")
         frozen = {c.frozen_at for seeds in by_method.values() for c in seeds if c.frozen_at}
@@ -201,15 +205,6 @@ def training_curves(curves: Mapping[int, Mapping[str, Sequence[Curve]]], styles:
     margin.set_ylabel("margin")
     margin.set_ylim(bottom=0)
     return figure
-
-
-def _draw_temperature(axes: Axes, by_method: Mapping[str, Sequence[Curve]], styles: Styles) -> None:
-    schedules = {(c.updates, c.temperature) for seeds in by_method.values() for c in seeds}
-    if len(schedules) == 1:
-        axes.plot(*schedules.pop(), color="#000000")
-        return
-    for method, seeds in sorted(by_method.items()):
-        _draw_mean(axes, seeds, "temperature", styles[method], band=False)
 
 
 def _draw_mean(

@@ -42,19 +42,30 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Two methods at one budget, on the seeds that both have.
+class Comparison:
+    """Runs of one method and budget beside others: what a row of a table is about.
 
-    ``ahead`` has the higher mean test score; ``tests`` has one test for each seed of which both
-    outputs are there.
+    ``baseline`` may be empty; ``tests`` are of the pairs of runs of which both outputs are there.
     """
 
-    budget: int
-    ahead: str
-    behind: str
-    difference: float
-    seeds: int
+    runs: Sequence[FinishedRun]
+    baseline: Sequence[FinishedRun]
     tests: Sequence[Paired]
+
+    @property
+    def first(self) -> FinishedRun:
+        """The run that says what all the runs have in common."""
+        return self.runs[0]
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds both sides have."""
+        return len({run.seed for run in self.runs} & {run.seed for run in self.baseline})
+
+    @property
+    def difference(self) -> float | None:
+        """Mean test BLEU less that of the baseline."""
+        return mean_bleu(self.runs) - mean_bleu(self.baseline) if self.baseline else None
 
     @property
     def verdict(self) -> str:
@@ -63,8 +74,8 @@ class Contest:
             return NO_RANKING
         if len(self.tests) < SEEDS_TO_RANK:
             return "fewer than three paired tests: no ranking"
-        if all(pair.difference > 0 and pair.significant for pair in self.tests):
-            return f"{self.ahead} is ahead"
+        if all(test.difference > 0 and test.significant for test in self.tests):
+            return f"{self.first.method} is ahead"
         return "not told apart"
 
 
@@ -85,17 +96,17 @@ class RecipeRuns:
     dense: Sequence[FinishedRun]
     plain: bool = True
     against_dense: dict[str, Paired] = field(default_factory=dict)
-    contests: list[Contest] = field(default_factory=list)
-
-    @property
-    def num_heads(self) -> int:
-        """N, the number of heads before pruning."""
-        return (*self.runs, *self.dense)[0].num_heads
+    contests: list[Comparison] = field(default_factory=list)
 
     def partner(self, run: FinishedRun) -> FinishedRun | None:
         """The dense run of the same seed, or the first one, or None."""
         same = [dense for dense in self.dense if dense.seed == run.seed]
         return next(iter((*same, *self.dense)), None)
+
+    def beside(self, dense: Sequence[FinishedRun], runs: Sequence[FinishedRun]) -> Comparison:
+        """Runs of this recipe compared with dense ones."""
+        tests = [self.against_dense[run.id] for run in runs if run.id in self.against_dense]
+        return Comparison(runs, dense, tests)
 
 
 def gather(sweep: Sweep) -> list[RecipeRuns]:
@@ -148,19 +159,16 @@ def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[F
     return pairs
 
 
-def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Contest:
+def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Comparison:
     # Over the seeds that both have; with none in common, over what there is.
-    common = sorted({run.seed for run in first} & {run.seed for run in second})
+    common = {run.seed for run in first} & {run.seed for run in second}
     if common:
         first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
     if mean_bleu(first) < mean_bleu(second):
         first, second = second, first
     rivals = {run.seed: run for run in second}
     pairs = [texts.compare(rivals[run.seed], [run]) for run in first if run.seed in common]
-    tests = [test for pair in pairs for test in pair.values()]
-    difference = mean_bleu(first) - mean_bleu(second)
-    ahead, behind = first[0], second[0]
-    return Contest(ahead.budget, ahead.method, behind.method, difference, len(pairs), tests)
+    return Comparison(first, second, [test for pair in pairs for test in pair.values()])
 
 
 def mean_bleu(runs: Iterable[FinishedRun]) -> float:

@@ -9,7 +9,7 @@ from report_helpers import read_lines, table_rows, write_lines
 
 from dsp_fairseq.experiments.results import read_sweep
 from dsp_fairseq.report import columns
-from dsp_fairseq.report.columns import Column, Row, measured, table
+from dsp_fairseq.report.columns import Column, measured, table
 from dsp_fairseq.report.significance import gather
 
 
@@ -67,10 +67,10 @@ def test_a_column_more_is_one_entry_in_a_list(small, report):
 
 def test_numbers_that_no_run_has_and_differences_that_round_to_nothing(small):
     recipe = gather(read_sweep(small))[0]
-    row = Row(recipe, recipe.runs[:2], [])
+    row = recipe.beside([], recipe.runs[:2])
     (unknown,) = measured("x", lambda run: None)
     assert unknown.cell(row) == columns.DIFFERENCE.cell(row) == columns.NONE
-    same = Row(recipe, recipe.runs[:1], recipe.runs[:1])
+    same = recipe.beside(recipe.runs[:1], recipe.runs[:1])
     assert columns.DIFFERENCE.cell(same) == "0.00"
     assert table([unknown, Column("a|b", str, left=True)], [row][:0]) == (
         "| x | a\\|b |\n| ---: | :--- |"

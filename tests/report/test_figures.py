@@ -12,7 +12,7 @@ from made_up_sweep import make_sweep
 from matplotlib.colors import to_rgb
 
 from dsp_fairseq.analysis.head_plot import render
-from dsp_fairseq.experiments.logs import read_curve
+from dsp_fairseq.experiments.logs import Curve, read_curve
 from dsp_fairseq.experiments.results import dense_runs, groups, read_sweep
 from dsp_fairseq.report import figures
 
@@ -76,6 +76,17 @@ def test_one_black_line_stands_for_equal_temperatures(written):
     expected = fmean(curve.margin[-1] for curve in curves[6]["gumbel"])
     assert gumbel.get_ydata()[-1] == pytest.approx(expected)
     assert len(margin.collections) == 2
+
+
+def test_temperatures_of_methods_that_differ_have_lines_of_their_own():
+    def curve(temperature: float, margin: float) -> Curve:
+        return Curve((1, 2), (1.0, temperature), (0.0, margin), 2)
+
+    curves = {6: {"a": [curve(0.1, 1.0), curve(0.1, 3.0)], "b": [curve(0.01, 1.0)]}}
+    figure = figures.training_curves(curves, figures.styles_of(["a", "b"]))
+    upper, lower = ([line.get_ydata()[-1] for line in axes.lines[:2]] for axes in figure.axes)
+    assert upper == [0.1, 0.01]
+    assert lower == [2.0, 1.0]
 
 
 def _lightness(colour) -> float:

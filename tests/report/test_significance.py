@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from made_up_sweep import make_sweep
@@ -13,7 +14,7 @@ from sacrebleu.significance import PairedTest
 
 from dsp_fairseq.evaluation.bleu import read_generated
 from dsp_fairseq.experiments.results import read_sweep
-from dsp_fairseq.report.significance import Contest, Paired, gather
+from dsp_fairseq.report.significance import Comparison, Paired, gather
 
 
 def test_the_paired_test_is_sacrebleus_on_detokenised_text(written, monkeypatch):
@@ -54,6 +55,15 @@ def test_a_run_is_paired_with_the_dense_run_of_its_seed(tmp_path):
     assert len(recipe.against_dense) == 3
 
 
+def _run(method: str, seed: int) -> SimpleNamespace:
+    """As much of a run as a verdict needs."""
+    return SimpleNamespace(method=method, seed=seed)
+
+
+def _methods(comparison: Comparison) -> tuple[str, str]:
+    return comparison.runs[0].method, comparison.baseline[0].method
+
+
 def _pair(difference: float, p: float) -> Paired:
     return Paired(difference, p, "BLEU|x")
 
@@ -69,7 +79,8 @@ def _pair(difference: float, p: float) -> Paired:
     ],
 )
 def test_a_ranking_needs_three_seeds_that_agree(seeds, pairs, verdict):
-    assert Contest(6, "a", "b", 1.0, seeds, pairs).verdict == verdict
+    ahead, behind = ([_run(method, seed) for seed in range(seeds)] for method in "ab")
+    assert Comparison(ahead, behind, pairs).verdict == verdict
 
 
 def test_methods_are_ranked_with_three_seeds(written):
@@ -100,7 +111,7 @@ def test_a_method_of_one_seed_cannot_lead_those_that_can_be_ranked(tmp_path):
             line["scores"]["test"]["sacrebleu"]["score"] = 99.0
     write_lines(sweep, lines)
     (recipe,) = gather(read_sweep(sweep))
-    verdicts = {(c.ahead, c.behind): c.verdict for c in recipe.contests}
+    verdicts = {_methods(c): c.verdict for c in recipe.contests}
     assert len(verdicts) == 2
     assert {pair for pair in verdicts if "a" in pair} == {("a", "b")}
     assert verdicts["a", "b"] == "fewer than three seeds: no ranking"
@@ -115,7 +126,7 @@ def test_methods_are_compared_on_the_seeds_that_both_have(tmp_path):
         line["scores"]["test"]["sacrebleu"]["score"] = score
     write_lines(sweep, lines)
     ((contest,),) = (recipe.contests for recipe in gather(read_sweep(sweep)))
-    assert (contest.ahead, contest.behind, contest.difference) == ("b", "a", 1.0)
+    assert (*_methods(contest), contest.difference) == ("b", "a", 1.0)
 
 
 def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, report):
