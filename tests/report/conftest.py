@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from made_up_sweep import make_sweep
 
 from dsp_fairseq.cli.report import main
-from dsp_fairseq.report.document import write_report
+from dsp_fairseq.experiments.results import read_sweep
+from dsp_fairseq.report.document import build_blocks, write_report
+from dsp_fairseq.report.significance import gather
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +30,18 @@ def small(tmp_path) -> Path:
 
 
 @pytest.fixture
-def report(tmp_path):
+def markdown() -> Callable[[Path], str]:
+    """The Markdown of a sweep's report, of which nothing is drawn or written."""
+
+    def build(folder: Path) -> str:
+        sweep = read_sweep(folder)
+        return "\n\n".join(map(str, build_blocks(sweep, gather(sweep))))
+
+    return build
+
+
+@pytest.fixture
+def report(tmp_path) -> Callable[[Path], str]:
     """Writes a report and returns its Markdown."""
 
     def write(sweep: Path) -> str:

@@ -44,20 +44,20 @@ def test_every_number_stands_beside_its_dense_result(written):
         )
 
 
-def test_a_sweep_without_validation_scores(small, report):
+def test_a_sweep_without_validation_scores(small, markdown):
     lines = read_lines(small)
     for line in lines:
         del line["scores"]["valid"]
     write_lines(small, lines)
-    assert all(row["valid"] == ["–"] for row in table_rows(report(small), "parameters"))
+    assert all(row["valid"] == ["–"] for row in table_rows(markdown(small), "parameters"))
 
 
-def test_a_column_more_is_one_entry_in_a_list(small, report):
+def test_a_column_more_is_one_entry_in_a_list(small, markdown):
     hours = measured("hours", lambda run: run.train_seconds / 3600, ".5f", dense=True)
     seeds = Column("all seeds", lambda row: "+".join(str(r.seed) for r in row.runs), left=True)
     columns.RESULTS += [*hours, seeds]
     try:
-        rows = table_rows(report(small), "hours")
+        rows = table_rows(markdown(small), "hours")
     finally:
         del columns.RESULTS[-3:]
     assert [row["hours"] for row in rows] == [["0.33361"], *[["0.33375 ± 0.00020"]] * 2]

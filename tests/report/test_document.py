@@ -22,14 +22,14 @@ def test_signatures_name_every_setting(written):
     assert "What is missing" not in text
 
 
-def test_an_incomplete_sweep_says_what_is_missing(tmp_path, report):
+def test_an_incomplete_sweep_says_what_is_missing(tmp_path, markdown):
     sweep = make_sweep(tmp_path / "sweep", dense_seeds=(), sentences=24)
     (sweep / "ste-k6-s1/train.log").unlink()
     lines = [x for x in read_lines(sweep) if x["id"] not in ("ste-k12-s2", "ste-k12-s3")]
     write_lines(sweep, lines)
     with (sweep / "runs.jsonl").open("a") as file:
         file.write('{"id": "ste-k12-s2", "rec')
-    text = report(sweep)
+    text = markdown(sweep)
     assert "There is no dense result: no differences to it." in text
     assert "ste at 12 heads: no result of seeds 2, 3." in text
     assert "Without training curves" in text and "`train.log`): ste-k6-s1." in text
@@ -41,17 +41,17 @@ def test_an_incomplete_sweep_says_what_is_missing(tmp_path, report):
     }
 
 
-def test_lines_that_are_not_of_their_outputs_are_named(small, report):
+def test_lines_that_are_not_of_their_outputs_are_named(small, markdown):
     shutil.copy(small / "gumbel-k12-s1/test.out", small / "gumbel-k6-s1/test.out")
-    text = report(small)
+    text = markdown(small)
     assert "not those of `test.out`, of the run or of its dense partner: gumbel-k6-s1." in text
 
 
-def test_different_signatures_are_called_incomparable(small, report):
+def test_different_signatures_are_called_incomparable(small, markdown):
     lines = read_lines(small)
     lines[1]["scores"]["test"]["sacrebleu"]["signature"] = "BLEU|case:lc"
     write_lines(small, lines)
-    assert "`BLEU|case:lc`, `BLEU|nrefs:1" in (text := report(small))
+    assert "`BLEU|case:lc`, `BLEU|nrefs:1" in (text := markdown(small))
     assert "Scores of different signatures do not compare." in text
 
 

@@ -95,9 +95,9 @@ def test_methods_are_ranked_with_three_seeds(written):
     assert "no ranking" not in (written[1] / "report.md").read_text()
 
 
-def test_fewer_than_three_seeds_are_not_ranked(tmp_path, report):
+def test_fewer_than_three_seeds_are_not_ranked(tmp_path, markdown):
     sweep = make_sweep(tmp_path / "sweep", seeds=(1, 2), budgets=(6,), sentences=24)
-    text = report(sweep)
+    text = markdown(sweep)
     (row,) = table_rows(text, "what it says")
     assert row["what it says"] == ["fewer than three seeds: no ranking"]
     assert "Fewer than three seeds: no ranking of gumbel at 6 heads (2), ste at 6 heads (2)" in text
@@ -129,11 +129,11 @@ def test_methods_are_compared_on_the_seeds_that_both_have(tmp_path):
     assert (*_methods(contest), contest.difference) == ("b", "a", 1.0)
 
 
-def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, report):
+def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, markdown):
     (small / "gumbel-k6-s1/test.out").unlink()
     path = small / "gumbel-k6-s2/test.out"
     path.write_text(path.read_text().replace("H-3\t", "X-3\t").replace("T-3\t", "X-3\t"))
-    text = report(small)
+    text = markdown(small)
     assert re.search(r"Without a paired test .*: gumbel-k6-s1, gumbel-k6-s2\.", text)
     assert [row["p \\< 0.05"] for row in table_rows(text, "parameters")] == [
         ["–"],
@@ -142,9 +142,9 @@ def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, report)
     ]
 
 
-def test_without_the_data_folder_tests_are_on_tokens(small, report):
+def test_without_the_data_folder_tests_are_on_tokens(small, markdown):
     shutil.rmtree(small.parent / "data")
-    text = report(small)
+    text = markdown(small)
     assert "Paired bootstrap on tokenised text, since the data is not there" in text
     assert "tok:none" in text
     assert "What is missing" not in text
