@@ -47,3 +47,9 @@ def exits_in_one_line(
             raise CommandExit(error) from error
 
     return wrapper
+
+
+def one_line(error: BaseException) -> str:
+    """The last line of an error's message; its type where there is none."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).removeprefix("dsp_fairseq: error: ")

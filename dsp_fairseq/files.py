@@ -11,6 +11,9 @@ from pathlib import Path
 
 from .errors import PruningError
 
+LAST = "checkpoint_last.pt"
+"""What fairseq-train continues from, unless told otherwise."""
+
 
 def refuse_existing(output: Path) -> None:
     """Nothing is overwritten.

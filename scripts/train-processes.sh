@@ -37,31 +37,29 @@ for flag in "$@"; do
     [[ $flag != --distributed-* ]] || fail "$flag: leave that to this script"
 done
 
-export PATH="$PATH:$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PATH="$PATH:$root/.venv/bin"
 torchrun=$(command -v torchrun) || fail "there is no torchrun: run 'bash scripts/setup.sh'"
 # Without it, each process takes all cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-# That of the torch which will train.
-gpus=$("$(dirname "$torchrun")/python" -c 'import torch; print(torch.cuda.device_count())')
-[[ " $* " == *" --cpu "* ]] && gpus=0
-flags=(--distributed-world-size "$processes")
-# The other wrappers wait for the gradients of closed heads.
-[[ " $* " == *" --ddp-backend"* ]] || flags+=(--ddp-backend legacy_ddp)
-if ((gpus == 0)); then
-    # There fairseq does not take its rank from the environment.
-    flags+=(--cpu --distributed-backend gloo --distributed-init-method env:// --distributed-no-spawn)
-    program=(bash -c 'exec fairseq-train "$@" --distributed-rank "$RANK"' fairseq-train)
-elif ((gpus < processes)); then
-    fail "$processes processes need as many GPUs, and there are $gpus"
-else
-    program=(fairseq-train)
-fi
+# The Python of the torch which will train counts the GPUs, and says how dsp-run would start them.
+mapfile -d '' command < <(PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$(dirname "$torchrun")/python" - "$processes" "$@" <<'PYTHON'
+import sys
+import torch
+from dsp_fairseq.experiments.commands import training_in_processes
+gpus = 0 if "--cpu" in sys.argv else torch.cuda.device_count()
+if 0 < gpus < int(sys.argv[1]):
+    error = f"{sys.argv[1]} processes need as many GPUs, and there are {gpus}"
+    sys.exit(f"train-processes.sh: error: {error}")
+print(*training_in_processes(int(sys.argv[1]), sys.argv[2:], gpus == 0), sep="\0", end="\0")
+PYTHON
+)
+((${#command[@]})) || exit 1
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-torchrun --standalone --nproc-per-node "$processes" --no-python "${program[@]}" "$@" "${flags[@]}" \
-    2>&1 | tee "$log" || fail "a process failed; its words are above"
+"${command[@]}" 2>&1 | tee "$log" || fail "a process failed; its words are above"
 grep -q "training on $processes devices (GPUs/TPUs)" "$log" ||
     fail "the processes did not train together"
 grep -q "done training in [0-9.]* seconds" "$log" ||

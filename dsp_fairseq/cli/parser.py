@@ -33,6 +33,17 @@ class CommandParser(argparse.ArgumentParser):
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
+    def add_prepare_flag(self) -> None:
+        """The flag of ``dsp-run`` and ``dsp-sweep`` that has missing data made."""
+        self.add_argument(
+            "--prepare",
+            nargs="?",
+            const="",
+            metavar="FROM",
+            help="make missing data first, by the recipe's own command; FROM is its --from, where "
+            "the raw text is (Multi30k and IWSLT14; default: it is downloaded)",
+        )
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see --help\n")
 

@@ -17,8 +17,9 @@ import rich.console
 from ..errors import PruningError
 from ..experiments.checks import check_flags, prepare_data
 from ..experiments.commands import commands_of
-from ..experiments.execute import execute, interrupt
+from ..experiments.execute import execute
 from ..experiments.logs import LOG_FILE
+from ..experiments.processes import interrupt
 from ..experiments.progress import stage_of
 from ..experiments.recipe import parse_assignments
 from ..experiments.run import Run, default_folder, is_done, read_run
@@ -26,9 +27,7 @@ from ..experiments.summary import render
 from .parser import CommandParser, command
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``dsp-run``."""
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-run",
         description="Trains, translates and scores what a recipe says, and writes beside the "
@@ -61,13 +60,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
     )
-    add_prepare_flag(parser)
+    parser.add_prepare_flag()
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print the commands and check their flags; needs no data",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-run``."""
+    args = _parser().parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     run = with_arguments(read_run(args.recipe), args)
     if args.dry_run:
@@ -93,18 +98,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             "command will go on from here"
         ) from None
     print("\n".join(render(result) for result in results))
-
-
-def add_prepare_flag(parser: argparse.ArgumentParser) -> None:
-    """The flag of ``dsp-run`` and ``dsp-sweep`` that has missing data made."""
-    parser.add_argument(
-        "--prepare",
-        nargs="?",
-        const="",
-        metavar="FROM",
-        help="make missing data first, by the recipe's own command; FROM is its --from, where the "
-        "raw text is (Multi30k and IWSLT14; default: it is downloaded)",
-    )
 
 
 @contextmanager

@@ -17,14 +17,13 @@ import rich.table
 from ..errors import PruningError
 from ..experiments.checks import check_flags, prepare_data
 from ..experiments.commands import commands_of
-from ..experiments.execute import interrupt
+from ..experiments.execute import attempt
 from ..experiments.grid import Grid, Job, jobs_of, load_grid
 from ..experiments.launchers import LAUNCHERS, Launcher
-from ..experiments.processes import stop_all
+from ..experiments.processes import interrupt, stop_all
 from ..experiments.results import RUNS_FILE
 from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
 from .parser import CommandParser, command
-from .run import add_prepare_flag
 
 
 def render_table(jobs: Sequence[Progress], results: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -109,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   methods:                              # name: flags of fairseq-train
     gumbel: {gate-estimator: gumbel}
     sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
-    michel: {score: {method: michel}}   # heads by dsp-score-heads, then fine-tuning
+    michel: {rank: {method: michel}}    # heads by dsp-rank-heads, then fine-tuning
     many: {budgets: all}                # one training for all budgets
   budgets: [6, 12, 24]
   seeds: [1, 2, 3]
@@ -136,7 +135,7 @@ The same command goes on after an interruption; what is done is not done again."
         action="store_true",
         help="print what would be run and check the flags; needs no data",
     )
-    add_prepare_flag(parser)
+    parser.add_prepare_flag()
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     if args.jobs < 1 or args.threads < 1:
@@ -153,7 +152,8 @@ The same command goes on after an interruption; what is done is not done again."
     if args.prepare is not None:
         prepare_data(grid.recipe, args.prepare)
     check_jobs(grid, jobs)
-    sys.exit(run_grid(grid, jobs, LAUNCHERS[args.launcher](grid.folder, args.jobs, grid.submitit)))
+    launcher = LAUNCHERS[args.launcher](attempt, grid.folder, args.jobs, grid.submitit)
+    sys.exit(run_grid(grid, jobs, launcher))
 
 
 def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:

@@ -20,13 +20,13 @@ from ..errors import CommandExit, PruningError
 from ..heads.family import family_of
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
-from .commands import arguments_of, generate_command, score_heads_command, train_flags
+from .commands import arguments_of, generate_command, rank_command, train_flags
 from .processes import search_path
 from .provenance import data_hash, file_hash
-from .recipe import Recipe, load_yaml
+from .recipe import Recipe, read_as, read_yaml
 from .run import RUN_FILE, Run
 
-_DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "score")
+_DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "rank")
 
 
 def check_run(run: Run, start_is_coming: bool = False) -> None:
@@ -117,10 +117,11 @@ def check_folder(run: Run) -> None:
     path = run.folder / RUN_FILE
     if not path.exists():
         return
-    stored = load_yaml(path)
-    theirs, ours = stored.get("recipe", {}), run.recipe.settings()
+    stored = read_yaml(path)
+    theirs = read_as(Recipe, stored.get("recipe") or {}, path).settings()
+    ours = run.recipe.settings()
     for key in _DECIDING:
-        if theirs.get(key) != ours.get(key):
+        if not _alike(theirs.get(key), ours.get(key)):
             raise PruningError(
                 f"{run.folder} holds a run with other settings "
                 f"({_difference(key, theirs.get(key), ours.get(key))}): give another --save-dir, "
@@ -131,9 +132,19 @@ def check_folder(run: Run) -> None:
         check_start(replace(run, start_sha256=stored.get("start_sha256")))
 
 
+def _alike(one: Any, other: Any) -> bool:
+    """Whether settings are the same; earlier records have numbers in another spelling."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_alike(one.get(key), other.get(key)) for key in {*one, *other})
+    with contextlib.suppress(TypeError, ValueError):
+        return float(one) == float(other)
+    return one == other
+
+
 def _difference(key: str, theirs: Any, ours: Any) -> str:
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        name = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))[0]
+        names = sorted({*theirs, *ours})
+        name = next(k for k in names if not _alike(theirs.get(k), ours.get(k)))
         key, theirs, ours = name, theirs.get(name), ours.get(name)
     return f"{key}: {theirs} there, {ours} here"
 
@@ -184,7 +195,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
-        if recipe.score is None:
+        if recipe.rank is None:
             check_schedule(plan, layout, args.max_update)
         refuse_unsupported(args, family_of(args))
     generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
@@ -193,8 +204,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         lambda: options.parse_args_and_arch(parser, generate),
         f"recipe {recipe.name}, fairseq-generate",
     )
-    if recipe.score is not None:
-        score_heads_command(recipe, folder)
+    if recipe.rank is not None:
+        rank_command(recipe, folder)
 
 
 def _parse(parse: Any, command: str) -> Any:

@@ -1,9 +1,11 @@
-"""The commands of a run: training, choosing heads without training, translating."""
+"""The commands of a run: ranking heads without training, training, translating."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ..pruning.flags import PruningConfig
 from .recipe import Flags, Recipe
 from .run import BEST, Run, targets_of
 
-SCHEDULE_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
+_SCHEDULE_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
 """What a run whose heads are chosen without training has no use for."""
 
 
@@ -30,32 +32,47 @@ def arguments_of(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
+# ---- training
+
+
+def start_of(recipe: Recipe, folder: Path) -> Path | None:
+    """The checkpoint whose weights training starts from; heads may have to be ranked for it."""
+    if recipe.rank is None:
+        return None if recipe.start is None else Path(recipe.start)
+    older = folder / "scored.pt"
+    return older if older.exists() else folder / "ranked.pt"
+
+
 def train_flags(recipe: Recipe, folder: Path) -> Flags:
     """All flags of fairseq-train but those of the machine."""
     given = dict(recipe.train)
-    start = recipe.start
-    if recipe.score is not None:
-        start = str(folder / "scored.pt")
+    if recipe.rank is not None:
         given["max-update"] = given.get("finetune-updates", "0")
-        for name in SCHEDULE_FLAGS:
+        for name in _SCHEDULE_FLAGS:
             given.pop(name, None)
     elif given.get("pruning-mode") == "pipelined" and "max-update" not in given:
-        parts = [_freeze_of(given), str(given.get("finetune-updates", "0"))]
+        flags = {name.replace("-", "_"): value for name, value in given.items()}
+        config = PruningConfig.from_namespace(Namespace(**flags))
         # What is no number is for fairseq-train's own parser to refuse.
-        if all(part.isdigit() for part in parts):
-            given["max-update"] = str(sum(map(int, parts)))
-    flags: Flags = {"user-dir": str(USER_DIR), **given, "seed": str(recipe.seed)}
-    if start is not None:
-        flags["finetune-from-model"] = start
+        with suppress(ValueError):
+            updates = config.updates_before_freeze() + int(config.finetune_updates or 0)
+            given["max-update"] = str(updates)
+    flags = {"user-dir": str(USER_DIR), **given, "seed": str(recipe.seed)}
+    if (start := start_of(recipe, folder)) is not None:
+        flags["finetune-from-model"] = str(start)
     flags |= {"save-dir": str(folder), "log-format": "json"}
     flags.setdefault("log-interval", "50")
     return flags
 
 
-def _freeze_of(flags: Flags) -> str:
-    """Updates until the freeze, as :func:`~dsp_fairseq.pruning.plan.plan_pruning` has it."""
-    args = Namespace(**{name.replace("-", "_"): value for name, value in flags.items()})
-    return str(PruningConfig.from_namespace(args).updates_before_freeze())
+def max_update(run: Run) -> int:
+    """How many updates the run is going to take."""
+    return int(train_flags(run.recipe, run.folder).get("max-update", 0))
+
+
+def trains(run: Run) -> bool:
+    """Whether there is anything to train: ranked heads can be used as they are."""
+    return run.recipe.rank is None or max_update(run) > 0
 
 
 def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:
@@ -67,30 +84,48 @@ def train_command(recipe: Recipe, folder: Path, cpu: bool) -> list[str]:
         cpu: whether to train without a GPU.
     """
     arguments = [recipe.data, *arguments_of(train_flags(recipe, folder))]
-    if cpu and "cpu" not in recipe.train:
-        arguments.append("--cpu")
-    arguments += ["--distributed-world-size", str(recipe.processes)]
-    if recipe.processes == 1:
-        return ["fairseq-train", *arguments]
-    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(recipe.processes)]
+    return training_in_processes(recipe.processes, arguments, cpu)
+
+
+def training_in_processes(processes: int, arguments: Sequence[str], cpu: bool) -> list[str]:
+    """fairseq-train in so many processes of this machine: one a GPU, or on the CPU.
+
+    Args:
+        processes: how many; several are started by torchrun.
+        arguments: of fairseq-train, without those of devices and processes.
+        cpu: whether to train without a GPU.
+    """
+    words = [*arguments, "--distributed-world-size", str(processes)]
+    if cpu and "--cpu" not in words:
+        words.append("--cpu")
+    if processes == 1:
+        return ["fairseq-train", *words]
+    if not any(word.partition("=")[0] == "--ddp-backend" for word in words):
+        # The other wrappers wait for the gradients of closed heads.
+        words += ["--ddp-backend", "legacy_ddp"]
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "--no-python"]
     if not cpu:
-        return [*torchrun, "--no-python", "fairseq-train", *arguments]
+        return [*torchrun, "fairseq-train", *words]
     # Under torchrun fairseq takes its rank from the environment only where there is a GPU.
-    arguments += ["--distributed-backend", "gloo", "--distributed-init-method", "env://"]
+    words += ["--distributed-backend", "gloo", "--distributed-init-method", "env://"]
     shell = 'exec fairseq-train "$@" --distributed-no-spawn --distributed-rank "$RANK"'
-    return [*torchrun, "--no-python", "bash", "-c", shell, "fairseq-train", *arguments]
+    return [*torchrun, "bash", "-c", shell, "fairseq-train", *words]
 
 
-def score_heads_command(recipe: Recipe, folder: Path) -> list[str]:
+# ---- ranking and translating
+
+
+def rank_command(recipe: Recipe, folder: Path) -> list[str]:
     """The command that chooses heads of the start checkpoint without training."""
-    if recipe.start is None or recipe.score is None:
-        raise PruningError(f"recipe {recipe.name}: 'score' needs 'start', the checkpoint to score")
-    given = {"num-of-heads": recipe.budget, "seed": str(recipe.seed), **recipe.score}
-    output = {"output": str(folder / "scored.pt")}
-    return [
-        *("dsp-score-heads", recipe.start, "--data", recipe.data),
-        *arguments_of({k: v for k, v in given.items() if v is not None} | output),
-    ]
+    if recipe.start is None or recipe.rank is None:
+        raise PruningError(f"recipe {recipe.name}: 'rank' needs 'start', the checkpoint to rank")
+    if "method" not in recipe.rank:
+        raise PruningError(f"recipe {recipe.name}: 'rank' needs a method, as in {{method: michel}}")
+    given = {"num-of-heads": recipe.budget, "seed": str(recipe.seed), **recipe.rank}
+    flags = {name: value for name, value in given.items() if value is not None}
+    flags["output"] = str(start_of(recipe, folder))
+    module = (Path(sys.executable).name, "-m", "dsp_fairseq.cli.rank_heads")
+    return [*module, recipe.start, "--data", recipe.data, *arguments_of(flags)]
 
 
 def generate_command(
@@ -112,13 +147,16 @@ def generate_command(
     return ["fairseq-generate", recipe.data, *arguments_of(flags)]
 
 
+# ---- all of them
+
+
 def commands_of(run: Run) -> list[list[str]]:
     """All commands of a run, in their order."""
     cpu = on_cpu(run)
     commands = []
-    if run.recipe.score is not None:
-        commands.append(score_heads_command(run.recipe, run.folder))
-    if train_flags(run.recipe, run.folder).get("max-update") != "0":
+    if run.recipe.rank is not None:
+        commands.append(rank_command(run.recipe, run.folder))
+    if trains(run):
         commands.append(train_command(run.recipe, run.folder, cpu))
     best = run.folder / BEST
     for target in targets_of(run):
@@ -128,10 +166,6 @@ def commands_of(run: Run) -> list[list[str]]:
 
 
 def on_cpu(run: Run) -> bool:
+    """Whether a run goes without a GPU."""
     # A recipe in 16 bits is for GPUs; without one, its commands can still be shown.
     return not torch.cuda.is_available() and not run.recipe.train.get("fp16")
-
-
-def max_update(run: Run) -> int:
-    """How many updates the run is going to take."""
-    return int(train_flags(run.recipe, run.folder).get("max-update", 0))

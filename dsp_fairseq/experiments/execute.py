@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ..checkpoints.checkpoint import load_checkpoint
-from ..errors import PruningError
+from ..errors import CommandExit, PruningError, one_line
 from ..files import write_whole
 from ..pruning.resume import LAST, copy_whole, mend_checkpoints
 from .checks import check_folder, check_machine, check_run
@@ -21,9 +21,10 @@ from .commands import (
     generate_command,
     max_update,
     on_cpu,
-    score_heads_command,
+    rank_command,
+    start_of,
     train_command,
-    train_flags,
+    trains,
 )
 from .logs import LOG_FILE
 from .processes import locked, run_logged
@@ -91,9 +92,8 @@ def _step(run: Run, command: Sequence[str], output: Path, log: Path, lock: int) 
     """
     status = run_logged(command, output, log, environment_of(run), lock)
     if status != 0:
-        raise PruningError(
-            f"{Path(command[0]).name} failed with status {status} ({_last_words(log)}); log: {log}"
-        )
+        name = command[2] if command[1] == "-m" else command[0]
+        raise PruningError(f"{name} failed with status {status} ({_last_words(log)}); log: {log}")
 
 
 def _last_words(log: Path) -> str:
@@ -104,12 +104,14 @@ def _last_words(log: Path) -> str:
 def _train(run: Run, lock: int) -> None:
     log = run.folder / LOG_FILE
     mend_checkpoints(run.folder)
-    if run.recipe.score is not None and not (run.folder / "scored.pt").exists():
-        _step(run, score_heads_command(run.recipe, run.folder), log, log, lock)
-    if train_flags(run.recipe, run.folder).get("max-update") == "0":
-        if not (run.folder / BEST).exists():
-            copy_whole(run.folder / "scored.pt", run.folder / BEST)
-        return
+    start = start_of(run.recipe, run.folder)
+    if run.recipe.rank is not None and start is not None:
+        if not start.exists():
+            _step(run, rank_command(run.recipe, run.folder), log, log, lock)
+        if not trains(run):
+            if not (run.folder / BEST).exists():
+                copy_whole(start, run.folder / BEST)
+            return
     if not has_trained(run):
         _step(run, train_command(run.recipe, run.folder, on_cpu(run)), log, log, lock)
     if not (run.folder / BEST).exists():
@@ -151,9 +153,13 @@ def _translate(run: Run, target: Target, split: str, lock: int) -> None:
     os.replace(part, output)
 
 
-def interrupt(*_: Any) -> None:
-    """A signal handler: a termination is treated as Ctrl-C is."""
-    raise KeyboardInterrupt
+def attempt(run: Run) -> str | None:
+    """Executes a run; returns why it failed, in one line, or None."""
+    try:
+        execute(run, wait=True)
+    except (Exception, CommandExit) as error:  # one bad run must not stop a sweep
+        return one_line(error)
+    return None
 
 
 def describe(run: Run) -> dict[str, Any]:

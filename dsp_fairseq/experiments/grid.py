@@ -8,17 +8,67 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..errors import PruningError
-from .recipe import Recipe, load_recipe, load_yaml, merge_flags
+from .recipe import Recipe, load_recipe, read_as, read_yaml
 from .results import DENSE
 from .run import BEST, Run, default_folder, targets_of
 
-_KEYS = (
-    *("recipe", "folder", "methods", "budgets", "seeds", "dense", "train", "generate"),
-    "submitit",
-)
-_METHOD_KEYS = ("score", "budgets")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How heads are chosen.
+
+    Attributes:
+        train: training flags.
+        rank: flags of dsp-rank-heads, if heads are chosen without training.
+        budgets: ``all`` if one training serves all budgets.
+    """
+
+    train: dict[str, Any] = field(default_factory=dict)
+    rank: dict[str, Any] | None = None
+    budgets: Any = None
+
+    def __post_init__(self) -> None:
+        if self.budgets not in (None, "all"):
+            raise PruningError(f"'budgets' can only be 'all', not {self.budgets!r}")
+
+
+@dataclass(frozen=True)
+class _DenseFile:
+    recipe: str
+    folder: str | None = None
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _GridFile:
+    recipe: str
+    folder: str
+    methods: dict[str, Any]
+    budgets: list[int]
+    seeds: list[int]
+    dense: Any = None
+    train: dict[str, Any] = field(default_factory=dict)
+    generate: dict[str, Any] = field(default_factory=dict)
+    submitit: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, flags in self.methods.items():
+            if name == DENSE or not _NAME.fullmatch(name) or not isinstance(flags or {}, dict):
+                raise PruningError(
+                    "'methods' must hold 'name: {flag: value}' lines, with names of letters, "
+                    f"digits and -_. other than {DENSE}"
+                )
+        for key in ("budgets", "seeds"):
+            numbers = getattr(self, key)
+            if min(numbers) < 0:
+                raise PruningError(f"'{key}' must be a list of whole numbers, not {numbers!r}")
+            if len(set(numbers)) != len(numbers):
+                raise PruningError(f"'{key}' names a number twice")
 
 
 @dataclass(frozen=True)
@@ -28,8 +78,7 @@ class Grid:
     Attributes:
         recipe: what every run is made by.
         folder: where the runs are kept.
-        methods: per name, training flags; ``score`` holds flags of dsp-score-heads, and
-            ``budgets: all`` trains one model for all budgets.
+        methods: by name.
         budgets: values of K.
         seeds: seeds of the runs.
         dense: the dense run of the same recipe, if the sweep is to make it too.
@@ -39,7 +88,7 @@ class Grid:
 
     recipe: Recipe
     folder: Path
-    methods: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Method]
     budgets: tuple[str, ...]
     seeds: tuple[int, ...]
     dense: Run | None = None
@@ -64,9 +113,6 @@ class Job:
     results: tuple[tuple[str, Path], ...]
 
 
-# ---- the grid
-
-
 def load_grid(path: Path, threads: int = 1) -> Grid:
     """Reads a grid file; paths in it are relative to the folder in which the command is given.
 
@@ -74,70 +120,45 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
         PruningError: a file that cannot be read, an unknown key, one that is missing, or a value of
             another kind.
     """
-    content = load_yaml(path)
-    unknown = sorted(set(content) - set(_KEYS))
-    if unknown:
-        raise PruningError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
-    for key in ("recipe", "folder", "methods", "budgets", "seeds"):
-        if not content.get(key):
-            raise PruningError(f"{path}: '{key}' is missing or empty")
-    methods = content["methods"]
-    if not isinstance(methods, dict) or not all(
-        isinstance(flags or {}, dict) and _NAME.fullmatch(str(name)) and name != DENSE
-        for name, flags in methods.items()
-    ):
-        raise PruningError(
-            f"{path}: 'methods' must hold 'name: {{flag: value}}' lines, with names of letters, "
-            f"digits and -_. other than {DENSE}"
-        )
-    for name, flags in methods.items():
-        if (flags or {}).get("budgets", "all") != "all":
-            raise PruningError(f"{path}: 'budgets' of method {name} can only be 'all'")
-        if not isinstance((flags or {}).get("score") or {}, dict):
-            raise PruningError(
-                f"{path}: 'score' of method {name} must hold flags of dsp-score-heads, as in "
-                "{method: michel}"
-            )
-    for key in ("budgets", "seeds"):
-        values = content[key]
-        if not isinstance(values, list) or not all(
-            type(value) is int and value >= 0 for value in values
-        ):
-            raise PruningError(f"{path}: '{key}' must be a list of whole numbers, not {values!r}")
-        if len(set(values)) != len(values):
-            raise PruningError(f"{path}: '{key}' names a number twice")
-    generate = content.get("generate") or {}
-    recipe = load_recipe(Path(str(content["recipe"]))).with_generate(generate)
-    dense, dense_folder = _dense(content.get("dense"), path, threads)
+    file = read_as(_GridFile, read_yaml(path), path)
+    recipe = load_recipe(Path(file.recipe)).with_generate(file.generate).with_train(file.train)
+    dense, dense_folder = _dense(file, path, threads)
     if dense_folder is not None and recipe.start is not None:
         recipe = replace(recipe, start=str(dense_folder / BEST))
-    if dense is not None:
-        dense = replace(dense, recipe=dense.recipe.with_generate(generate))
     return Grid(
-        recipe.with_train(content.get("train") or {}),
-        Path(str(content["folder"])),
-        {str(name): flags or {} for name, flags in methods.items()},
-        tuple(str(budget) for budget in content["budgets"]),
-        tuple(content["seeds"]),
+        recipe,
+        Path(file.folder),
+        {
+            name: _method(flags or {}, f"{path}, method {name}")
+            for name, flags in file.methods.items()
+        },
+        tuple(map(str, file.budgets)),
+        tuple(file.seeds),
         dense,
         dense_folder,
-        content.get("submitit") or {},
+        # Its parameters have types.
+        read_yaml(path, yaml.SafeLoader).get("submitit") or {},
     )
 
 
-def _dense(content: Any, path: Path, threads: int) -> tuple[Run | None, Path | None]:
+def _dense(file: _GridFile, path: Path, threads: int) -> tuple[Run | None, Path | None]:
     """The dense run if the grid says how it is made, and its folder."""
-    if content is None:
-        return None, None
-    if not isinstance(content, dict):
-        return None, Path(str(content))
-    if not content.get("recipe") or set(content) - {"recipe", "folder", "train"}:
+    if file.dense is None or isinstance(file.dense, str):
+        return None, None if file.dense is None else Path(file.dense)
+    if not isinstance(file.dense, dict) or not file.dense.get("recipe"):
         raise PruningError(
             f"{path}: 'dense' must be a folder, or hold 'recipe' and perhaps 'folder' and 'train'"
         )
-    recipe = load_recipe(Path(str(content["recipe"]))).with_train(content.get("train") or {})
-    folder = Path(str(content.get("folder") or default_folder(recipe)))
+    own = read_as(_DenseFile, file.dense, f"{path}, dense")
+    recipe = load_recipe(Path(own.recipe)).with_generate(file.generate).with_train(own.train)
+    folder = Path(own.folder) if own.folder else default_folder(recipe)
     return Run(recipe, folder, threads), folder
+
+
+def _method(content: Mapping[str, Any], place: str) -> Method:
+    train = dict(content)
+    own: dict[str, Any] = {n: train.pop(n) for n in ("rank", "score", "budgets") if n in train}
+    return read_as(Method, {**own, "train": train}, place)
 
 
 def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:
@@ -145,15 +166,13 @@ def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:
     jobs = []
     if grid.dense is not None:
         jobs.append(Job(DENSE, DENSE, grid.dense, ((DENSE, grid.dense.folder),)))
-    for method, flags in grid.methods.items():
-        train = {name: value for name, value in flags.items() if name not in _METHOD_KEYS}
-        recipe = grid.recipe.with_train(train)
-        if flags.get("score"):
-            recipe = replace(recipe, score=merge_flags({}, flags["score"]))
-        budgets = [",".join(grid.budgets)] if flags.get("budgets") else grid.budgets
-        for budget in budgets:
+    for name, method in grid.methods.items():
+        recipe = grid.recipe.with_train(method.train)
+        if method.rank is not None:
+            recipe = replace(recipe, rank=method.rank)
+        for budget in [",".join(grid.budgets)] if method.budgets else grid.budgets:
             for seed in grid.seeds:
-                jobs.append(_job(grid, method, recipe, budget, seed, threads))
+                jobs.append(_job(grid, name, recipe, budget, seed, threads))
     return jobs
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 import torch
 
-from ..errors import CommandExit, PruningError
-from .execute import execute, interrupt
+from ..errors import PruningError, one_line
+from .processes import interrupt
 from .run import Run
+
+Attempt = Callable[[Run], "str | None"]
+"""Runs a run in this process; returns why it failed, in one line, or None."""
 
 
 class Handle(Protocol):
-    """A run that was started."""
+    """A run that was started; a :class:`concurrent.futures.Future` is one."""
 
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
 
-    def error(self) -> str | None:
+    def result(self) -> str | None:
         """Why it failed, in one line; None if it did not."""
 
 
@@ -41,40 +44,28 @@ class Launcher(Protocol):
         """Gives up all that was started."""
 
 
-def _one_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text.removeprefix("dsp_fairseq: error: ")
-
-
-def attempt(run: Run) -> str | None:
-    """Executes a run; returns why it failed, in one line, or None."""
-    try:
-        execute(run, wait=True)
-    except (Exception, CommandExit) as error:  # one bad run must not stop a sweep
-        return _one_line(error)
-    return None
-
-
 class LocalLauncher:
     """Threads, each of which waits for the processes of one run; runs take the GPUs in turn."""
 
-    def __init__(self, folder: Path, limit: int, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, attempt: Attempt, folder: Path, limit: int, parameters: Mapping[str, Any]
+    ) -> None:
         self.limit = limit
+        self._run = attempt
         self._threads = ThreadPoolExecutor(limit)
         self._slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(limit):
             self._slots.put(slot)
 
     def submit(self, run: Run) -> Handle:
-        return _Local(self._threads.submit(self._attempt, run))
+        return self._threads.submit(self._attempt, run)
 
     def _attempt(self, run: Run) -> str | None:
         slot, gpus = self._slots.get(), torch.cuda.device_count()
         if gpus > 1 and run.recipe.processes == 1:
             run = replace(run, gpu=slot % gpus)
         try:
-            return attempt(run)
+            return self._run(run)
         finally:
             self._slots.put(slot)
 
@@ -82,24 +73,16 @@ class LocalLauncher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Local:
-    def __init__(self, future: Future) -> None:
-        self._future = future
-
-    def done(self) -> bool:
-        return self._future.done()
-
-    def error(self) -> str | None:
-        return self._future.result()
-
-
+@dataclass(frozen=True)
 class Submission:
     """What a job does, in the form that submitit submits again where its time runs out."""
+
+    attempt: Attempt
 
     def __call__(self, run: Run) -> str | None:
         # submitit ignores terminations, and the training would live on.
         signal.signal(signal.SIGTERM, interrupt)
-        return attempt(run)
+        return self.attempt(run)
 
     def checkpoint(self, run: Run) -> Any:
         """submitit's hook before a job is ended: the new one goes on from the last checkpoint."""
@@ -111,7 +94,9 @@ class Submission:
 class SubmititLauncher:
     """Jobs of a Slurm cluster, or with ``cluster: local`` of submitit's own local executor."""
 
-    def __init__(self, folder: Path, limit: int, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, attempt: Attempt, folder: Path, limit: int, parameters: Mapping[str, Any]
+    ) -> None:
         try:
             import submitit
         except ImportError as error:
@@ -119,18 +104,19 @@ class SubmititLauncher:
                 f"--launcher submitit needs it ({error}): pip install submitit"
             ) from None
         self.limit = limit
+        self._submission = Submission(attempt)
         parameters = {"timeout_min": 24 * 60, "name": "dsp-sweep", **parameters}
         cluster = parameters.pop("cluster", None)
         try:
             self._executor = submitit.AutoExecutor(folder / "jobs", cluster=cluster)
             self._executor.update_parameters(**parameters)
         except Exception as error:  # whatever a cluster's plug-in finds amiss
-            raise PruningError(f"submitit refuses: {_one_line(error)}") from None
+            raise PruningError(f"submitit refuses: {one_line(error)}") from None
         self._is_local = self._executor.cluster == "local"
         self._jobs: list[Any] = []
 
     def submit(self, run: Run) -> Handle:
-        job = self._executor.submit(Submission(), run)
+        job = self._executor.submit(self._submission, run)
         self._jobs.append(job)
         return _Submitted(job)
 
@@ -145,21 +131,21 @@ class SubmititLauncher:
                 job.cancel(check=False)
 
 
+@dataclass(frozen=True)
 class _Submitted:
-    def __init__(self, job: Any) -> None:
-        self._job = job
+    job: Any
 
     def done(self) -> bool:
-        return self._job.done()
+        return self.job.done()
 
-    def error(self) -> str | None:
+    def result(self) -> str | None:
         try:
-            return self._job.result()
+            return self.job.result()
         except Exception as error:  # a job that the cluster ended raises here
-            return f"job {self._job.job_id}: {_one_line(error)}; see {self._job.paths.stderr}"
+            return f"job {self.job.job_id}: {one_line(error)}; see {self.job.paths.stderr}"
 
 
-LAUNCHERS: dict[str, Callable[[Path, int, Mapping[str, Any]], Launcher]] = {
+LAUNCHERS: dict[str, Callable[[Attempt, Path, int, Mapping[str, Any]], Launcher]] = {
     "local": LocalLauncher,
     "submitit": SubmititLauncher,
 }

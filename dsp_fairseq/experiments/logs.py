@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LOG_FILE = "train.log"
 
 _LOG_TAIL = 1 << 16
 _FROZE = re.compile(r"\| froze .* heads at update (\d+) ")
+
+
+def train_values(text: str) -> Iterator[dict[str, Any]]:
+    """What fairseq-train logged with ``--log-format json`` while it trained, line by line."""
+    for line in text.splitlines():
+        _, found, values = line.partition(" | train_inner | ")
+        if found:
+            with suppress(ValueError):  # cut off by a kill
+                yield json.loads(values)
 
 
 def updates_done(folder: Path) -> int | None:
@@ -22,12 +33,8 @@ def updates_done(folder: Path) -> int | None:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _LOG_TAIL))
         text = file.read().decode("utf-8", "replace")
-    for line in reversed(text.splitlines()):
-        _, mark, values = line.partition(" | INFO | train_inner | ")
-        if mark:
-            with suppress(ValueError):  # cut off by a kill
-                return int(json.loads(values)["num_updates"])
-    return None
+    numbers = [int(values["num_updates"]) for values in train_values(text)]
+    return numbers[-1] if numbers else None
 
 
 @dataclass(frozen=True)
@@ -60,20 +67,11 @@ def read_curve(path: Path) -> Curve | None:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    points: dict[int, tuple[float, float, float]] = {}
-    for line in text.splitlines():
-        _, found, rest = line.partition("| train_inner | ")
-        if not found:
-            continue
-        try:
-            values = json.loads(rest)
-            points[int(values["num_updates"])] = (
-                float(values["temperature"]),
-                float(values["margin"]),
-                float(values.get("frozen", 0)),
-            )
-        except (ValueError, KeyError, TypeError):
-            continue
+    points: dict[int, tuple[float, ...]] = {}
+    for values in train_values(text):
+        with suppress(ValueError, KeyError, TypeError):
+            numbers = values["temperature"], values["margin"], values.get("frozen", 0)
+            points[int(values["num_updates"])] = tuple(map(float, numbers))
     if not points:
         return None
     said = _FROZE.findall(text)

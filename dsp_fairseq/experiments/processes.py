@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import PruningError
 
@@ -81,6 +82,11 @@ def run_logged(
             _stop([child])
             with _guard:
                 _children.discard(child)
+
+
+def interrupt(*_: Any) -> None:
+    """A signal handler: a termination is treated as Ctrl-C is."""
+    raise KeyboardInterrupt
 
 
 def stop_all() -> None:

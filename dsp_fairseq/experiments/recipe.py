@@ -1,24 +1,29 @@
-"""Recipes: YAML files that say how a model is made, and the commands that follow from them."""
+"""Recipes: YAML files that say how a model is made."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import PruningError
-from ..pruning.flags import PruningConfig
+from ..errors import PruningError, one_line
 
 Flags = dict[str, "str | bool"]
-"""Flags of a fairseq command by their long names without dashes; True is a flag without a value."""
+"""Flags of a command by their long names without dashes; True is a flag without a value."""
+
+_FLAGS = ("train", "generate", "rank")
+_Schema = TypeVar("_Schema")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is made: data, training, evaluation.
+    """How a model is made: data, training, evaluation. Its YAML file has these keys.
 
     Paths are relative to the folder in which the commands are given.
 
@@ -32,21 +37,32 @@ class Recipe:
         processes: how many processes train one model, started by torchrun if there are several.
         start: checkpoint whose weights training starts from.
         make_start: the command that makes ``start``.
-        score: flags of dsp-score-heads, if the heads of ``start`` are chosen without training.
+        rank: flags of dsp-rank-heads, if the heads of ``start`` are chosen without training.
         folder: where the run is kept (default: ``runs/NAME/kK-sSEED``).
     """
 
     name: str
     data: str
-    train: Flags
+    train: dict[str, Any]
     prepare: str = ""
-    generate: Flags = field(default_factory=dict)
-    evaluate: tuple[str, ...] = ("valid", "test")
+    generate: dict[str, Any] = field(default_factory=dict)
+    evaluate: list[str] = field(default_factory=lambda: ["valid", "test"])
     processes: int = 1
     start: str | None = None
     make_start: str = ""
-    score: Flags | None = None
+    rank: dict[str, Any] | None = None
     folder: str | None = None
+
+    def __post_init__(self) -> None:
+        if {*self.evaluate} not in ({"valid"}, {"test"}, {"valid", "test"}):
+            raise PruningError(
+                f"'evaluate' must be a list of valid and test, not {self.evaluate!r}"
+            )
+        if self.processes < 1:
+            raise PruningError(f"'processes' must be a number from 1 on, not {self.processes}")
+        for name in _FLAGS:
+            if (flags := getattr(self, name)) is not None:
+                object.__setattr__(self, name, merge_flags({}, flags))
 
     def with_train(self, flags: Mapping[str, Any]) -> Recipe:
         """The same recipe with other training flags; None takes one away."""
@@ -59,7 +75,7 @@ class Recipe:
     @property
     def budget(self) -> str | None:
         """K as the flag says it."""
-        return _text(self.train.get("num-of-heads"))
+        return self.train.get("num-of-heads")
 
     @property
     def budgets(self) -> list[str]:
@@ -78,124 +94,42 @@ class Recipe:
             raise PruningError(f"recipe {self.name}: seed {text!r} is not a whole number from 0 on")
         return int(text)
 
-    @property
-    def method(self) -> str:
-        """How heads are chosen, in one word."""
-        if self.score is not None:
-            return str(self.score.get("method", "score"))
-        return str(self.train.get("gate-estimator", PruningConfig().gate_estimator))
-
     def settings(self) -> dict[str, Any]:
         """All that decides the outcome, as plain YAML types."""
-        plain = {_dashed(name): value for name, value in asdict(self).items()}
-        plain["evaluate"] = list(self.evaluate)
-        return {k: v for k, v in plain.items() if k != "folder" and v not in (None, "")}
+        plain = {
+            name.replace("_", "-"): value
+            for name, value in asdict(self).items()
+            if name != "folder"
+        }
+        return {name: value for name, value in plain.items() if value not in (None, "")}
 
 
-_MAPPINGS = ("train", "generate", "score")
-_KEYS = {field.name.replace("_", "-") for field in fields(Recipe)}
+def dashed(name: str) -> str:
+    """The name of a flag, without the dashes before it."""
+    return str(name).lstrip("-").replace("_", "-")
 
 
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-# ---- reading
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
-
-    Raises:
-        PruningError: no such file, or one that holds something else.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
-    except yaml.YAMLError as error:
-        raise PruningError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise PruningError(f"{path} must hold 'key: value' lines")
-    return content
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Reads a recipe and what it ``extends``.
-
-    Raises:
-        PruningError: a file that cannot be read, an unknown key, or one that is missing.
-    """
-    return parse_recipe(_read_extended(path, ()), path)
-
-
-def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise PruningError(f"{path} extends itself")
-    own = load_yaml(path)
-    base = own.pop("extends", None)
-    if base is None:
-        return own
-    merged = _read_extended(path.parent / str(base), (*seen, path.resolve()))
-    for key, value in own.items():
-        if key in _MAPPINGS and isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = {**merged[key], **value}
-        else:
-            merged[key] = value
-    return merged
-
-
-def parse_recipe(content: Mapping[str, Any], path: Path) -> Recipe:
-    """A recipe from what its file holds; ``path`` is for messages.
-
-    Raises:
-        PruningError: an unknown key, a missing one, or a value of another kind.
-    """
-    unknown = sorted(set(content) - _KEYS)
-    if unknown:
-        raise PruningError(
-            f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}"
-        )
-    for key in ("name", "data", "train"):
-        if not content.get(key):
-            raise PruningError(f"{path}: '{key}' is missing")
-    for key in _MAPPINGS:
-        if not isinstance(content.get(key) or {}, dict):
-            raise PruningError(f"{path}: '{key}' must hold 'flag: value' lines")
-    evaluate = content.get("evaluate", ["valid", "test"])
-    if not isinstance(evaluate, list) or not set(evaluate) <= {"valid", "test"}:
-        raise PruningError(f"{path}: 'evaluate' must be a list of valid and test, not {evaluate!r}")
-    processes = content.get("processes", 1)
-    if not isinstance(processes, int) or processes < 1:
-        raise PruningError(f"{path}: 'processes' must be a number from 1 on, not {processes!r}")
-    score = content.get("score")
-    return Recipe(
-        name=str(content["name"]),
-        data=str(content["data"]),
-        train=merge_flags({}, content["train"]),
-        prepare=str(content.get("prepare") or ""),
-        generate=merge_flags({}, content.get("generate") or {}),
-        evaluate=tuple(evaluate),
-        processes=processes,
-        start=_text(content.get("start")),
-        make_start=str(content.get("make-start") or ""),
-        score=None if score is None else merge_flags({}, score),
-        folder=_text(content.get("folder")),
-    )
+# ---- flags
 
 
 def merge_flags(flags: Mapping[str, Any], more: Mapping[str, Any]) -> Flags:
-    """Flags with others added or replaced; values become text, and None takes a flag away."""
+    """Flags with others added or replaced; values become text, and None takes a flag away.
+
+    A list becomes its items with commas between them, which is how fairseq's flags have lists.
+
+    Raises:
+        PruningError: a value that is no text.
+    """
     merged = dict(flags)
     for name, value in more.items():
-        name = str(name).lstrip("-").replace("_", "-")
+        name = dashed(name)
         merged.pop(name, None)
+        items = value if isinstance(value, list) else [value]
+        if any(isinstance(item, dict | list) for item in items):
+            raise PruningError(f"the value of '{name}' must be text, in quotes, not {value!r}")
         if value is not None:
-            merged[name] = value if isinstance(value, bool) else " ".join(str(value).split())
+            text = " ".join(",".join(map(str, items)).split())
+            merged[name] = value if isinstance(value, bool) else text
     return merged
 
 
@@ -213,3 +147,138 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
             raise PruningError(f"--set {text}: write FLAG=VALUE, as in --set max-update=500")
         values[name] = special.get(value.lower(), value)
     return values
+
+
+# ---- files
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads a recipe and what it ``extends``.
+
+    Raises:
+        PruningError: a file that cannot be read, an unknown key, or one that is missing.
+    """
+    parts: list[dict[str, Any]] = []
+    seen: list[Path] = []
+    file: Path | None = path
+    while file is not None:
+        if file.resolve() in seen:
+            raise PruningError(f"{file} extends itself")
+        seen.append(file.resolve())
+        own = read_yaml(file)
+        base = own.pop("extends", None)
+        parts.insert(0, _settle_names(own))
+        file = None if base is None else file.parent / str(base)
+    try:
+        merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts))
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise PruningError(f"{path} holds what no value can be: {one_line(error)}") from None
+    return read_as(Recipe, merged, path)
+
+
+def _settle_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The same content under the names that keys and flags have today."""
+    result = {"rank" if name == "score" else name: value for name, value in content.items()}
+    for name in _FLAGS:
+        if isinstance(flags := result.get(name), dict):
+            result[name] = {dashed(flag): value for flag, value in flags.items()}
+    return result
+
+
+# ---- YAML
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML in which a value is text as it is written, but for true, false and null.
+
+    YAML 1.1 would read the language ``no`` as false, ``012`` as 10 and ``1:30`` as 90.
+    """
+
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [name.value for name, _ in node.value if name.tag.endswith(":str")]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"it names {twice[0]!r} twice")
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _words, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _TextLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_words})$"), list(_first)
+    )
+
+
+def read_yaml(path: Path, loader: type[yaml.SafeLoader] = _TextLoader) -> dict[str, Any]:
+    """A YAML file that holds a mapping; values are text, but for true, false and null.
+
+    Args:
+        path: the file.
+        loader: yaml's own, where values are to have the types that YAML gives them.
+
+    Raises:
+        PruningError: no such file, or one that holds something else.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PruningError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise PruningError(f"{path} must hold 'key: value' lines")
+    return {str(name): value for name, value in content.items()}
+
+
+_KINDS = {
+    "dict": "hold 'flag: value' lines",
+    "list[int]": "be a list of whole numbers",
+    "list": "be a list",
+    "int": "be a whole number",
+    "str": "be text",
+}
+"""What a value must do or be, by how its type begins."""
+
+
+def read_as(schema: type[_Schema], content: Mapping[str, Any], path: Path | str) -> _Schema:
+    """An object of a dataclass from what a YAML file holds.
+
+    Args:
+        schema: the dataclass; its types are checked, and what its constructor refuses is refused.
+        content: what the file holds; a key of null counts as one that is not there.
+        path: of the file, and perhaps the place in it, for messages.
+
+    Raises:
+        PruningError: an unknown key, a missing one, or a value that will not do.
+    """
+    content = _settle_names(content)
+    known = {item.name.replace("_", "-"): item for item in fields(schema)}  # type: ignore[arg-type]
+    if unknown := sorted(set(content) - set(known)):
+        names = ", ".join(sorted(known))
+        raise PruningError(f"{path}: unknown key {unknown[0]!r}; known are {names}")
+    types, values = OmegaConf.structured(schema), {}
+    for name, item in known.items():
+        value = content.get(name)
+        if not value and item.default is item.default_factory is MISSING:
+            raise PruningError(f"{path}: '{name}' is missing")
+        if value is None:
+            continue
+        try:
+            merged = OmegaConf.merge(types, {item.name: value})
+            # Text may hold OmegaConf's ${...}, which stands for itself here.
+            is_text = str(item.type).startswith(("str", "dict"))
+            typed: Any = OmegaConf.to_container(merged, resolve=not is_text)
+        except (OmegaConfBaseException, RecursionError):
+            must = next(text for kind, text in _KINDS.items() if str(item.type).startswith(kind))
+            raise PruningError(f"{path}: '{name}' must {must}, not {value!r}") from None
+        values[item.name] = typed[item.name]
+    try:
+        for name in _FLAGS:
+            merge_flags({}, values.get(name) or {})  # refuses what is no text
+        return schema(**values)
+    except PruningError as error:
+        raise PruningError(f"{path}: {error.message}") from None

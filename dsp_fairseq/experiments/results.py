@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import yaml
-
 from ..errors import PruningError
 from ..heads.family import known_kinds
+from .recipe import read_yaml
 
 RUNS_FILE, RESULT_FILE = "runs.jsonl", "result.json"
 DENSE = "dense"
@@ -105,42 +104,30 @@ def read_sweep(folder: Path) -> Sweep:
     Raises:
         PruningError: there is no such file, or a line is not a run's result.
     """
-    path = folder / RUNS_FILE
+    path, runs, torn = folder / RUNS_FILE, {}, False
     try:
-        text = path.read_text(encoding="utf-8")
+        for number, line in _objects(path):
+            if line is None:
+                torn = True
+                continue
+            try:
+                run = _run(line, folder)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                what = f"it has no {error}" if isinstance(error, KeyError) else error
+                raise ValueError(f"line {number} is not the result of a run: {what}") from None
+            runs[run.id] = run
     except (OSError, UnicodeDecodeError) as error:
         raise PruningError(
             f"cannot read {path} ({error}): give the output folder of dsp-sweep"
         ) from None
-    runs: dict[str, FinishedRun] = {}
-    lines = text.split("\n")
-    torn = False
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            run = _run(json.loads(line), folder)
-        except json.JSONDecodeError as error:
-            # Only a finished line ends in a line break.
-            if number == len(lines):
-                torn = True
-                continue
-            raise PruningError(f"{path}, line {number} is not JSON: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PruningError(
-                f"{path}, line {number} is not the result of a run: {_what(error)}"
-            ) from None
-        runs[run.id] = run
+    except ValueError as error:
+        raise PruningError(f"{path}, {error}") from None
     if not runs:
         raise PruningError(f"{path} holds no finished run yet: let dsp-sweep finish one")
     order = sorted(
         runs.values(), key=lambda r: (r.recipe, not r.is_dense, r.method, r.budget, r.seed, r.id)
     )
     return Sweep(folder, tuple(order), torn)
-
-
-def _what(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
@@ -197,10 +184,8 @@ def dense_runs(sweep: Sweep, recipe: str) -> list[FinishedRun]:
 def data_folder(run: FinishedRun) -> Path | None:
     """The prepared data that a run's ``run.yaml`` names, where it is there."""
     try:
-        recorded = yaml.safe_load((run.folder / "run.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    if not isinstance(recorded, Mapping):
+        recorded = read_yaml(run.folder / "run.yaml")
+    except PruningError:
         return None
     nested = recorded.get("recipe")
     data = recorded.get("data") or (nested.get("data") if isinstance(nested, Mapping) else None)
@@ -233,7 +218,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line for _, line in _objects(path)]
         return [line for line in lines if line["id"] and line["folder"]]
     except OSError as error:
         raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
@@ -241,6 +226,26 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise PruningError(
             f"{path} is damaged ({error}): remove it, it will be made again"
         ) from None
+
+
+def _objects(path: Path) -> Iterator[tuple[int, Any]]:
+    """The number of each line and what it holds; None for a last one that a kill cut off.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is not JSON.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            # Only a finished line ends in a line break.
+            if number < len(lines):
+                raise ValueError(f"line {number} is not JSON: {error}") from None
+            yield number, None
 
 
 # ---- several seeds

@@ -1,4 +1,4 @@
-"""A run: the model to be made, the files in its folder, and how far it is."""
+"""A run: the model to be made, and the files in its folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PruningError
-from ..pruning.resume import LAST
-from .recipe import Recipe, load_recipe, load_yaml, parse_recipe
+from ..files import LAST
+from .recipe import Recipe, load_recipe, read_as, read_yaml
+from .results import RESULT_FILE
 
-RUN_FILE, RESULT_FILE = "run.yaml", "result.json"
-BEST = "checkpoint_best.pt"
+RUN_FILE, BEST = "run.yaml", "checkpoint_best.pt"
 FORMAT_VERSION = 1
 
 
@@ -71,25 +71,27 @@ def read_run(path: Path) -> Run:
     Raises:
         PruningError: the file is neither.
     """
-    content = load_yaml(path)
+    content = read_yaml(path)
     if "format_version" not in content:
         recipe = load_recipe(path)
         return Run(recipe, default_folder(recipe))
-    if content["format_version"] != FORMAT_VERSION or not isinstance(content.get("recipe"), dict):
+    if content["format_version"] != str(FORMAT_VERSION) or not isinstance(
+        content.get("recipe"), dict
+    ):
         raise PruningError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
     return Run(
-        parse_recipe(content["recipe"], path),
+        read_as(Recipe, content["recipe"], path),
         path.parent,
-        _threads(content.get("threads", 1), path),
+        _threads(content.get("threads", "1"), path),
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),
     )
 
 
 def _threads(value: Any, path: Path) -> int:
-    if type(value) is not int or value < 1:
+    if not str(value).isdecimal() or int(value) < 1:
         raise PruningError(f"{path}: 'threads' must be a number from 1 on, not {value!r}")
-    return value
+    return int(value)
 
 
 def default_folder(recipe: Recipe) -> Path:

@@ -12,7 +12,10 @@ from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_parameters, slice_weights
 from ..errors import PruningError
 from ..evaluation.bleu import score_file
+from ..pruning.flags import PruningConfig
 from ..pruning.resume import LAST
+from .commands import start_of
+from .recipe import Recipe
 from .run import BEST, Run, Target, targets_of
 
 _SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
@@ -41,7 +44,7 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
     return {
         "id": folder.resolve().name,
         "recipe": recipe.name,
-        "method": "dense" if head_map.budget == layout.num_heads else recipe.method,
+        "method": "dense" if head_map.budget == layout.num_heads else method_of(recipe),
         "budget": head_map.budget,
         "num_heads": layout.num_heads,
         "seed": recipe.seed,
@@ -57,6 +60,13 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "kept": kept,
         "heads_per_layer": heads_per_layer,
     }
+
+
+def method_of(recipe: Recipe) -> str:
+    """How heads are chosen, in one word."""
+    if recipe.rank is not None:
+        return str(recipe.rank["method"])
+    return str(recipe.train.get("gate-estimator", PruningConfig().gate_estimator))
 
 
 def generation_speed(folder: Path, split: str) -> tuple[float, float]:
@@ -83,8 +93,8 @@ def train_seconds(run: Run) -> float:
         return float(extra.get("previous_training_time", 0.0))
 
     # fairseq goes on counting from what the checkpoint it started from had used.
-    start = run.folder / "scored.pt" if run.recipe.score is not None else run.recipe.start
-    before = seconds(Path(start)) if start and Path(start).exists() else 0.0
+    start = start_of(run.recipe, run.folder)
+    before = seconds(start) if start and start.exists() else 0.0
     return round(seconds(last) - before, 1)
 
 

@@ -128,7 +128,7 @@ def run_jobs(
     while waiting or running:
         for progress in list(running):
             if progress.handle is not None and progress.handle.done():
-                progress.error = progress.handle.error()
+                progress.error = progress.handle.result()
                 running.remove(progress)
         if first is not None and first.error is not None:
             for progress in waiting:

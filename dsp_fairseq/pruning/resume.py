@@ -18,14 +18,11 @@ from omegaconf import DictConfig, open_dict
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from ..errors import PruningError
-from ..files import in_place_of
+from ..files import LAST, in_place_of
 from ..heads.layout import NO_HEADS, HeadLayout
 from .flags import training_flag
 
 logger = logging.getLogger(__name__)
-
-LAST = "checkpoint_last.pt"
-"""What fairseq-train continues from, unless told otherwise."""
 
 
 def start_file(args: Any) -> Path | None:

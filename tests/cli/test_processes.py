@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsp_fairseq.experiments import recipe
+from dsp_fairseq.experiments.commands import train_command
+from dsp_fairseq.experiments.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts/train-processes.sh"
@@ -239,8 +240,8 @@ def test_mistakes(script, arguments, message):
 
 
 def test_dsp_run_starts_them_alike(tmp_path):
-    made = recipe.Recipe("x", "data", {"num-of-heads": "6"}, processes=2)
-    command = recipe.train_command(made, tmp_path, cpu=True)
+    made = Recipe("x", "data", {"num-of-heads": "6"}, processes=2)
+    command = train_command(made, tmp_path, cpu=True)
     assert command[0] == "torchrun"
     assert "--distributed-no-spawn" in " ".join(command)
     assert command[command.index("--distributed-backend") + 1] == "gloo"

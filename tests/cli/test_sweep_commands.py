@@ -16,7 +16,7 @@ import yaml
 
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.cli import sweep as sweep_command
-from dsp_fairseq.errors import PruningError
+from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.experiments import execute as run_module
 
 ROOT = Path(__file__).parents[2]
@@ -155,12 +155,12 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
     run_command.main([str(folder / "run.yaml")])
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    with pytest.raises(PruningError, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
+    with pytest.raises(CommandExit, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
         run_command.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
 
     moved = record | {"data_sha256": "0" * 64}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
-    with pytest.raises(PruningError, match="is not what this run was made from"):
+    with pytest.raises(CommandExit, match="is not what this run was made from"):
         run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
 
@@ -231,12 +231,7 @@ def test_two_processes_train_one_model(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys):
-    """Dense, then pipelined for all budgets at once, and heads that are scored and fine-tuned."""
-    tool = tmp_path / "bin/dsp-score-heads"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dsp_fairseq.cli.rank_heads "$@"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    """Dense, then pipelined for all budgets at once, and heads that are ranked and fine-tuned."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pipelined = tmp_path / "pipelined.yaml"
     flags = {"pruning-mode": "pipelined", "freeze-heads-after": 6, "finetune-updates": 4}
@@ -246,7 +241,7 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
     grid = _grid(
         tmp_path,
         pipelined,
-        methods={"many": {"budgets": "all"}, "michel": {"score": {"method": "michel"}}},
+        methods={"many": {"budgets": "all"}, "michel": {"rank": {"method": "michel"}}},
         dense={**dense, "train": {"num-of-heads": 24}},
     )
     with pytest.raises(SystemExit) as end:
@@ -271,4 +266,4 @@ def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys
         record = yaml.safe_load((tmp_path / "runs" / name / "run.yaml").read_text())
         assert record["start_sha256"] is not None
     log = (tmp_path / "runs/michel-k6-s1/train.log").read_text()
-    assert "scored.pt" in log
+    assert "ranked.pt" in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from dsp_fairseq.experiments.checks import (
 from dsp_fairseq.experiments.commands import (
     arguments_of,
     generate_command,
-    score_heads_command,
+    rank_command,
+    start_of,
     train_command,
     train_flags,
+    training_in_processes,
 )
 from dsp_fairseq.experiments.recipe import merge_flags, parse_assignments
 
@@ -65,16 +68,40 @@ def test_a_pipelined_run_ends_after_the_default_schedule_too(recipe):
 
 def test_heads_chosen_without_training_are_fine_tuned_only(recipe):
     flags = {"pruning-mode": "pipelined", "freeze-heads-after": 250, "finetune-updates": 100}
-    made = recipe(start="dense.pt", score={"method": "michel"}).with_train(
+    made = recipe(start="dense.pt", rank={"method": "michel"}).with_train(
         {**flags, "num-of-heads": 6, "seed": 3}
     )
-    assert made.method == "michel"
-    words = " ".join(score_heads_command(made, Path("runs/x")))
+    words = " ".join(rank_command(made, Path("runs/x")))
     assert words == (
-        "dsp-score-heads dense.pt --data data/x --num-of-heads 6 --seed 3 --method michel "
-        "--output runs/x/scored.pt"
+        f"{Path(sys.executable).name} -m dsp_fairseq.cli.rank_heads dense.pt --data data/x "
+        "--num-of-heads 6 --seed 3 --method michel --output runs/x/ranked.pt"
     )
     train = train_flags(made, Path("runs/x"))
-    assert train["finetune-from-model"] == "runs/x/scored.pt"
+    assert train["finetune-from-model"] == "runs/x/ranked.pt"
     assert train["max-update"] == "100"
     assert not {"pruning-mode", "freeze-heads-after", "finetune-updates"} & set(train)
+
+
+def test_the_ranked_checkpoint_of_an_earlier_run_is_found(recipe, tmp_path):
+    made = recipe(start="dense.pt", rank={"method": "michel"}).with_train({"num-of-heads": 6})
+    assert start_of(made, tmp_path) == tmp_path / "ranked.pt"
+    (tmp_path / "scored.pt").touch()
+    assert train_flags(made, tmp_path)["finetune-from-model"] == str(tmp_path / "scored.pt")
+
+
+def test_ranking_needs_a_start_and_a_method(recipe, tmp_path):
+    with pytest.raises(PruningError, match="'rank' needs 'start'"):
+        rank_command(recipe(rank={"method": "michel"}), tmp_path)
+    with pytest.raises(PruningError, match="'rank' needs a method"):
+        rank_command(recipe(rank={"max-batches": 3}, start="dense.pt"), tmp_path)
+
+
+def test_several_processes_are_started_by_torchrun():
+    alone = training_in_processes(1, ["data", "--cpu"], cpu=True)
+    assert alone == ["fairseq-train", "data", "--cpu", "--distributed-world-size", "1"]
+    several = training_in_processes(2, ["data"], cpu=False)
+    start = "torchrun --standalone --nproc-per-node 2 --no-python fairseq-train data"
+    assert " ".join(several).startswith(start)
+    assert several[-2:] == ["--ddp-backend", "legacy_ddp"]
+    given = training_in_processes(2, ["data", "--ddp-backend=c10d"], cpu=False)
+    assert "legacy_ddp" not in given

@@ -24,9 +24,9 @@ def test_a_grid_is_the_product_of_its_axes(grid):
 
 def test_methods_may_choose_heads_without_training(grid):
     job = jobs_of(grid(methods={"michel": {"score": {"method": "michel"}, "lr": "1e-4"}}))[0]
-    assert job.run.recipe.score == {"method": "michel"}
+    assert job.run.recipe.rank == {"method": "michel"}
     assert job.run.recipe.train["lr"] == "1e-4"
-    assert "score" not in job.run.recipe.train
+    assert not {"score", "rank"} & set(job.run.recipe.train)
 
 
 def test_flags_of_generation_hold_for_all_runs(grid, tmp_path):
@@ -54,7 +54,7 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
         ({"methods": {"a/b": {}}}, "'methods' must hold"),
         ({"methods": {"dense": {}}}, "'methods' must hold"),
         ({"budget": [6]}, "unknown key 'budget'"),
-        ({"methods": {"many": {"budgets": [6]}}}, "can only be 'all'"),
+        ({"methods": {"many": {"budgets": [6]}}}, "many: 'budgets' can only be 'all'"),
         ({"recipe": None}, "'recipe' is missing"),
         ({"dense": {"folder": "x"}}, "'dense' must be a folder"),
     ],
@@ -62,3 +62,17 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
 def test_mistakes_in_grids_are_refused(grid, content, message):
     with pytest.raises(PruningError, match=message):
         grid(**content)
+
+
+def test_a_method_may_take_a_flag_of_the_recipe_away(grid):
+    (job,) = jobs_of(grid(methods={"a": {"finetune_updates": None}}, budgets=[6], seeds=[1]))
+    assert "finetune-updates" not in job.run.recipe.train
+    with pytest.raises(PruningError, match=r"grid.yaml, method a: the value of 'lr' must be text"):
+        grid(methods={"a": {"lr": {"b": 1}}})
+
+
+def test_parameters_of_submitit_keep_their_types(grid):
+    assert grid(submitit={"timeout_min": 5, "cluster": "local"}).submitit == {
+        "timeout_min": 5,
+        "cluster": "local",
+    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dsp_fairseq.errors import PruningError
+from dsp_fairseq.experiments.commands import arguments_of
 from dsp_fairseq.experiments.recipe import load_recipe
-from dsp_fairseq.pruning.flags import PruningConfig
 
 
 def test_a_recipe_extends_another(recipe, tmp_path):
@@ -42,8 +42,72 @@ def test_mistakes_in_recipes_are_refused(tmp_path, text, message):
         load_recipe(path)
 
 
-def test_the_method_is_the_estimator_or_the_score(recipe):
-    made = recipe()
-    assert made.method == PruningConfig().gate_estimator
-    assert made.with_train({"gate-estimator": "ste"}).method == "ste"
-    assert recipe(score={"method": "michel"}).method == "michel"
+def _read(tmp_path, train, **content):
+    path = tmp_path / "types.yaml"
+    lines = [f"{key}: {value}" for key, value in {"name": "x", "data": "y", **content}.items()]
+    path.write_text("\n".join([*lines, "train:", *(f"  {line}" for line in train)]) + "\n")
+    return load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("no", "no"),
+        ("off", "off"),
+        ("y", "y"),
+        ("012", "012"),
+        ("010", "010"),
+        ("0x1F", "0x1F"),
+        ("1:30", "1:30"),
+        ("1e4", "1e4"),
+        ("1_024", "1_024"),
+        ("0.10", "0.10"),
+        (".5", ".5"),
+        ("2020-01-01", "2020-01-01"),
+        (".inf", ".inf"),
+        ("'True'", "True"),
+        ("'null'", "null"),
+        ("${HOME}", "${HOME}"),
+        ("a  b", "a b"),
+        ("[5e-3]", "5e-3"),
+        ("[6, 12]", "6,12"),
+        ("[0.9, 0.98]", "0.9,0.98"),
+        ("[no, 010]", "no,010"),
+        ("true", True),
+    ],
+)
+def test_a_flag_is_text_as_it_is_written(tmp_path, written, text):
+    assert _read(tmp_path, [f"flag: {written}"]).train == {"flag": text}
+
+
+def test_languages_budgets_and_seeds_are_what_the_file_says(tmp_path):
+    made = _read(tmp_path, ["source-lang: no", "num-of-heads: 012", "seed: 010"], name="no")
+    assert made.name == "no"
+    assert arguments_of(made.train)[:2] == ["--source-lang", "no"]
+    assert made.budgets == ["012"]
+    assert made.seed == 10
+    assert _read(tmp_path, ["num-of-heads: [6, 12]"]).budgets == ["6", "12"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("flag: {beam: 5}", "the value of 'flag' must be text, in quotes"),
+        ("flag: [[1]]", "the value of 'flag' must be text, in quotes"),
+        ("flag: 1\n  flag: 2", "is not YAML: it names 'flag' twice"),
+        ("flag: !!python/object:x 1", "is not YAML"),
+        ("flag: &a [*a]", "what no value can be"),
+        ("flag: ${", "what no value can be"),
+    ],
+)
+def test_values_that_are_no_text_are_refused(tmp_path, line, message):
+    with pytest.raises(PruningError, match=message):
+        _read(tmp_path, [line])
+
+
+def test_the_earlier_name_of_rank_is_read_too(recipe, tmp_path):
+    made = recipe(start="dense.pt", score={"method": "michel"})
+    assert made.rank == {"method": "michel"}
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: base.yaml\nrank: {max-batches: 20}\n")
+    assert load_recipe(child).rank == {"method": "michel", "max-batches": "20"}

@@ -49,3 +49,24 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
         check_data(again)
     with pytest.raises(PruningError, match="is not what this run was made from"):
         check_folder(run)
+
+
+def test_a_run_of_an_earlier_version_is_the_same_run(recipe, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, content in (("train.de-en.de.bin", "abc"), ("dict.de.txt", "a 1"), ("prep.json", "")):
+        (data / name).write_text(content)
+    made = recipe(data=str(data), rank={"method": "michel"}, start="start.pt").with_train(
+        {"num-of-heads": 6, "label-smoothing": "0.10"}
+    )
+    run = Run(made, tmp_path / "run")
+    run.folder.mkdir()
+    stored = describe(run)
+    stored["recipe"]["score"] = stored["recipe"].pop("rank")
+    # Values went through YAML's types.
+    stored["recipe"]["train"]["label-smoothing"] = "0.1"
+    (run.folder / RUN_FILE).write_text(yaml.safe_dump(stored))
+    check_folder(run)
+    assert read_run(run.folder / RUN_FILE).recipe.rank == {"method": "michel"}
+    with pytest.raises(PruningError, match=r"\(label-smoothing: 0.1 there, 0.2 here\)"):
+        check_folder(Run(made.with_train({"label-smoothing": 0.2}), run.folder))

@@ -14,7 +14,7 @@ from dsp_fairseq.experiments import sweep
 from dsp_fairseq.experiments.commands import (
     commands_of,
 )
-from dsp_fairseq.experiments.grid import jobs_of
+from dsp_fairseq.experiments.grid import Method, jobs_of
 from dsp_fairseq.experiments.results import read_lines
 from dsp_fairseq.experiments.run import is_done
 from dsp_fairseq.experiments.sweep import Progress, collect, run_jobs
@@ -33,7 +33,7 @@ class _Handle:
     def done(self):
         return True
 
-    def error(self):
+    def result(self):
         return self._error
 
 
@@ -103,7 +103,7 @@ def test_lines_are_never_twice_and_heal(grid, tmp_path):
 
     # Another grid in the same folder adds its lines and keeps these.
     _finish(tmp_path / "runs/other-k6-s1")
-    other = replace(made, methods={"other": {}})
+    other = replace(made, methods={"other": Method()})
     names = [line["id"] for line in collect(other, jobs_of(other))]
     assert names == ["gumbel-k6-s1", "gumbel-k12-s1", "other-k6-s1"]
 
