@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from documentation import PAGES, ROOT, blocks, commands
+from made_up_sweep import make_sweep
 from reader import TINY, Reader
 
 from dsp_fairseq.analysis.head_map import read_head_map
@@ -29,7 +30,7 @@ PAGE_TESTS = {
     "docs/export.md": f"{THIS}::test_the_export_page",
     "docs/methods.md": f"{THIS}::test_the_methods_page",
     "docs/recipes.md": f"{THIS}::test_the_recipes_page",
-    "docs/report.md": "tests/cli/test_report_docs.py::test_every_command_of_the_page",
+    "docs/report.md": f"{THIS}::test_the_report_page",
     "docs/results.md": f"{THIS}::test_the_results_page",
     "docs/speed.md": f"{THIS}::test_a_benchmark",
     "docs/training.md": f"{THIS}::test_the_training_page",
@@ -116,8 +117,9 @@ def reader(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mine(reader):
-    """What the README says about one's own data."""
-    return reader.paste(_script("README.md", OWN_DATA))
+    """What the README says about one's own data; each update leaves a checkpoint."""
+    size = f"{TINY} --max-update 8 --cooldown-steps 2 --save-interval-updates 1"
+    return reader.paste(_script("README.md", OWN_DATA), size)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,19 @@ def test_the_methods_page(reader, mine):
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
     assert read_head_map(folder / "pruned12.pt").mask.sum() == 12
+
+
+@pytest.mark.slow
+def test_the_report_page(reader, mine):
+    run = reader.folder / "runs/mine"
+    make_sweep(reader.folder / "made", ("gumbel",), (6,), (1,), sentences=12)
+    shutil.copytree(reader.folder / "made", run, dirs_exist_ok=True)
+    reader.paste(_script("docs/report.md"))
+    assert (run / "report/report.html").exists()
+    translated = re.findall(r"^H-", (run / "average.out").read_text(), re.MULTILINE)
+    record = json.loads((reader.folder / "data/mine/prep.json").read_text())
+    assert len(translated) == record["lines_test"] > 0
+    assert (run / "average-pruned.pt").exists()
 
 
 @pytest.mark.slow
