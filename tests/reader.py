@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,17 +39,10 @@ SMALLER = {
 """Values of recipes and grids for a training of a second; what is smaller already stays."""
 PAIRS = 800
 """Sentence pairs of the toy corpus, with a fortieth each for validation and test."""
-MODULES = {
-    "dsp-average": "average",
-    "dsp-export": "export",
-    "dsp-heads": "heads",
-    "dsp-report": "report",
-    "dsp-run": "run",
-    "dsp-score": "score",
-    "dsp-rank-heads": "rank_heads",
-    "dsp-score-heads": "rank_heads",
-    "dsp-sweep": "sweep",
-}
+MODULES = dict(
+    re.findall(r'^(dsp-\S+) = "(\S+):main"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+)
+"""command -> the module that it runs."""
 
 
 def _shrink(content: Any) -> Any:
@@ -105,8 +99,8 @@ class Reader:
                       f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
         for name, module in MODULES.items():
             # What it starts has its sizes from a recipe.
-            more = " --cpu" if module == "rank_heads" else ""
-            self._command(name, f'TINY= {warm} -m dsp_fairseq.cli.{module} "$@"{more}')
+            more = " --cpu" if module.endswith("rank_heads") else ""
+            self._command(name, f'TINY= {warm} -m {module} "$@"{more}')
         self._command("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):
             self._command(name, f'{warm} "{REAL}/{name}" "$@" --cpu ${{TINY:+--max-len-b 20}}')

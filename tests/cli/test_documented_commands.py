@@ -205,7 +205,7 @@ def test_the_training_page(reader, mine, multi30k):
     printed = reader.paste(_script("docs/training.md"))
     assert "--cooldown-steps COOLDOWN_STEPS" in printed
     assert "training on 4 devices" in printed
-    assert list(reader.folder.glob("outputs/*/*/checkpoints/checkpoint_best.pt"))
+    assert (reader.folder / "checkpoints/checkpoint_best.pt").exists()
     assert read_head_map(reader.folder / "runs/four/checkpoint_best.pt").mask.sum() == 18
 
 
