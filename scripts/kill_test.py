@@ -36,7 +36,7 @@ from tqdm import tqdm
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint, peek
 from dsp_fairseq.errors import PruningError
-from dsp_fairseq.pruning.resume import LAST
+from dsp_fairseq.files import LAST
 
 ROOT = Path(__file__).resolve().parents[1]
 UPDATES, FREEZE, SAVE_EVERY = 40, 24, 3

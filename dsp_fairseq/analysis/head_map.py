@@ -74,22 +74,13 @@ def _cells(head_map: HeadMap) -> Iterator[tuple[Site, list[str]]]:
 
 def _summary(head_map: HeadMap) -> str:
     parts = [f"{head_map.budget} of {head_map.layout.num_heads} heads kept, in [brackets]"]
-    parts.append(standing(head_map))
+    parts.append(head_map.standing)
     if head_map.margin is not None:
         k = head_map.budget
         parts.append(
             f"margin {head_map.margin:.4g} (importance ranked {k} less that ranked {k + 1})"
         )
     return "; ".join(parts)
-
-
-def standing(head_map: HeadMap) -> str:
-    """Whether the choice is final, in words."""
-    if head_map.frozen:
-        return "frozen"
-    if head_map.budget in (0, head_map.layout.num_heads):
-        return "a budget without a choice"
-    return "not frozen: the top by importance so far"
 
 
 def to_json(head_map: HeadMap) -> dict[str, Any]:

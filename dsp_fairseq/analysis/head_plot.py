@@ -14,7 +14,6 @@ from torch import Tensor
 from ..errors import PruningError
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
-from .head_map import standing
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
@@ -161,7 +160,7 @@ def plot_head_map(head_map: HeadMap) -> Figure:
         axes.plot(x, y, "ow", markeredgecolor="black", markeredgewidth=0.8, markersize=size)
 
     counts = {kind: "{} of {}".format(*head_map.count(kind)) for kind in values}
-    panel = Panel(standing(head_map), "○ kept, ▪ closed", values, counts, kept)
+    panel = Panel(head_map.standing, "○ kept, ▪ closed", values, counts, kept)
     title = f"{head_map.budget} of {layout.num_heads} heads kept"
     label = "" if importance is None else "importance"
     return draw_panels([panel], title, cell, scale, label, dots)

@@ -17,7 +17,7 @@ from fairseq import utils
 from torch import Tensor, nn
 
 from ..data.batches import load_split, split_batches
-from ..estimators import top_k_mask
+from ..estimators.topk import top_k_mask
 from ..heads.layout import HeadLayout
 from ..progress import progress
 from .scores import gate_gradients, normalise_per_site, weight_norms

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import PruningError
-from ..estimators import top_k_mask
+from ..estimators.topk import top_k_mask
 from ..heads.budget import (
     check_floors,
     check_trained,

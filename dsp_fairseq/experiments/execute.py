@@ -13,8 +13,8 @@ import yaml
 
 from ..checkpoints.checkpoint import load_checkpoint
 from ..errors import CommandExit, PruningError, one_line
-from ..files import write_whole
-from ..pruning.resume import LAST, copy_whole, mend_checkpoints
+from ..files import LAST, write_whole
+from ..pruning.resume import copy_whole, mend_checkpoints
 from .checks import check_folder, check_machine, check_run
 from .commands import (
     commands_of,

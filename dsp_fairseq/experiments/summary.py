@@ -12,8 +12,8 @@ from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_parameters, slice_weights
 from ..errors import PruningError
 from ..evaluation.bleu import score_file
+from ..files import LAST
 from ..pruning.flags import PruningConfig
-from ..pruning.resume import LAST
 from .commands import start_of
 from .recipe import Recipe
 from .run import BEST, Run, Target, targets_of

@@ -1,1 +1,3 @@
-"""Checkpoints without the closed heads, in several formats."""
+"""Export formats: a file each, registered by name."""
+
+from . import ctranslate2, fairseq, pruned  # noqa: F401  (they register themselves)

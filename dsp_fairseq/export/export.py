@@ -15,7 +15,6 @@ from ..estimators import ESTIMATORS
 from ..files import in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
-from . import ctranslate2, fairseq, pruned  # noqa: F401  (they register themselves)
 from .exporter import EXPORTERS, Order
 from .parity import Agreement, agree, translate
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..estimators import margin
+from ..estimators.topk import margin
 from .layout import HeadLayout, Site
 
 
@@ -44,3 +44,12 @@ class HeadMap:
         """How many heads of one kind of site are kept, and how many there are."""
         indices = self.layout.indices(kind)
         return int(self.mask[indices].sum()), len(indices)
+
+    @property
+    def standing(self) -> str:
+        """Whether the choice is final, in words."""
+        if self.frozen:
+            return "frozen"
+        if self.budget in (0, self.layout.num_heads):
+            return "a budget without a choice"
+        return "not frozen: the top by importance so far"

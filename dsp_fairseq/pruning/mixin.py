@@ -7,6 +7,8 @@ import logging
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
@@ -24,7 +26,7 @@ from .hooks import FairseqHooks
 from .nonfinite import UpdateWatch
 from .plan import check_schedule, plan_pruning
 from .refusals import refuse_training, refuse_unsupported
-from .resume import check_start_file, resolve_kept_heads
+from .resume import check_start_file, newest_sound, resolve_kept_heads
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class HeadPruningMixin(FairseqHooks):
         kept = PruningConfig.from_namespace(args).kept_heads
         self.head_gates: HeadGates | FixedHeads
         self.watch = UpdateWatch()
-        self.watch.save_dir = training_flag(args, "save_dir")
+        if folder := training_flag(args, "save_dir"):
+            self.watch.last_good = partial(newest_sound, Path(folder))
         self.watch.scaled = any(training_flag(args, flag) for flag in ("fp16", "amp"))
         if kept is not None:
             self.head_gates = FixedHeads(layout, layout.mask(parse_kept_heads(kept, layout)))

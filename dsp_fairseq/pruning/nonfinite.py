@@ -7,7 +7,7 @@ for at that point, so a GPU does not stall for it a second time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NotFiniteError
-from .resume import newest_sound
 
 SHOWN = 20
 """How many sentences of a batch a message names."""
@@ -33,14 +32,14 @@ class UpdateWatch:
     """What went into the update that is being made, so that a break can be named.
 
     Attributes:
-        save_dir: where the training's checkpoints are, or None.
+        last_good: finds the newest checkpoint of the training that can be used, and its updates.
         update: its number, from 1.
         scaled: whether a scaler of 16-bit gradients has its turn first: it makes the loss smaller
             as long as gradients overflow, and gives up in the end.
     """
 
     def __init__(self) -> None:
-        self.save_dir: str | None = None
+        self.last_good: Callable[[], tuple[Path, int] | None] = lambda: None
         self.scaled = False
         self.update = 0
         self._batches: deque[_Batch] = deque(maxlen=1024)
@@ -111,7 +110,7 @@ class UpdateWatch:
             shown = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
             tokens = sum(b.tokens for b in culprits)
             parts.append(f"batch of {len(ids)} sentences, {tokens} target tokens: ids {shown}")
-        sound = newest_sound(Path(self.save_dir)) if self.save_dir else None
+        sound = self.last_good()
         if sound is None:
             parts.append("nothing was saved before")
         else:
