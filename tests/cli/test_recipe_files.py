@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
-from pathlib import Path
 
 import pytest
+from documentation import ROOT, blocks
+from documentation import commands as documented
 
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.cli import sweep as sweep_command
@@ -14,7 +14,6 @@ from dsp_fairseq.experiments.grid import jobs_of, load_grid
 from dsp_fairseq.experiments.recipe import load_recipe
 from dsp_fairseq.experiments.run import default_folder
 
-ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "scripts/recipes").glob("*.yaml"))
 SWEEPS = sorted((ROOT / "scripts/sweeps").glob("*.yaml"))
 
@@ -50,11 +49,10 @@ def test_every_sweep_parses(path, capsys, monkeypatch):
 
 
 def test_commands_of_the_documentation_parse(capsys, monkeypatch):
-    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("    dsp-")]
-    assert len(commands) >= 9
+    lines = [shlex.split(line) for line in documented("docs/recipes.md") if line.startswith("dsp-")]
+    assert len(lines) >= 9
     monkeypatch.chdir(ROOT)
-    for name, path, *flags in commands:
+    for name, path, *flags in lines:
         if path.startswith("runs/"):
             continue  # the record of a run, which another test repeats
         main = {"dsp-run": run_command.main, "dsp-sweep": sweep_command.main}[name]
@@ -62,10 +60,14 @@ def test_commands_of_the_documentation_parse(capsys, monkeypatch):
         assert "fairseq-train data/" in capsys.readouterr().out
 
 
-def test_the_grid_of_the_documentation_is_one(tmp_path, monkeypatch):
-    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
-    block = text.partition("A grid file:\n\n")[2].partition("\n\n`dense`")[0]
-    (tmp_path / "grid.yaml").write_text(textwrap.dedent(block))
-    monkeypatch.chdir(ROOT)
+def test_the_recipe_and_the_grid_of_the_documentation_are_such(tmp_path, monkeypatch):
+    recipe, grid, cluster = blocks("docs/recipes.md", "yaml")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "grid.yaml").write_text(grid + cluster)
+    monkeypatch.chdir(tmp_path)
+    made = load_recipe(tmp_path / "recipe.yaml")
+    assert (made.name, made.train["max-update"]) == ("mine-joint", "50000")
+    assert "max-epoch" not in made.train
     jobs = jobs_of(load_grid(tmp_path / "grid.yaml"))
     assert len(jobs) == 1 + 3 * 4 * 3 + 3
