@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -65,6 +66,25 @@ def test_no_import_goes_up(name):
     own = ROOMS.index(name.split(".")[0])
     above = {other for other in _graph()[name] if ROOMS.index(other.split(".")[0]) > own}
     assert not above
+
+
+def _documented_rooms() -> dict[str, str]:
+    """Room -> what docs/code.md says about it."""
+    page = (PACKAGE.parent / "docs/code.md").read_text(encoding="utf-8")
+    table = page.partition("## The package")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)(?:/|\.py)` \| (.*) \|$", table, re.MULTILINE))
+
+
+def test_the_documentation_lists_the_rooms_in_their_order():
+    assert tuple(_documented_rooms()) == ROOMS
+
+
+def test_every_file_has_its_place_in_the_documentation():
+    for room in ("heads", "checkpoints", "pruning", "analysis", "export", "experiments", "report"):
+        row = _documented_rooms()[room]
+        named = set(re.findall(r"`(\w+)\.py`", row))
+        there = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
+        assert named == there
 
 
 def test_no_imports_go_in_a_circle():

@@ -84,7 +84,7 @@ def test_every_file_that_a_page_names_is_there():
     pattern = r"\b(?:tests|scripts|docs|data-prep|dsp_fairseq)/[\w./-]*\w"
     for page in PAGES:
         for name in re.findall(pattern, (ROOT / page).read_text(encoding="utf-8")):
-            assert (ROOT / name).exists(), f"{page}: {name}"
+            assert "NAME" in name or (ROOT / name).exists(), f"{page}: {name}"
 
 
 def test_every_link_leads_somewhere():
