@@ -101,6 +101,24 @@ def test_no_imports_go_in_a_circle():
         visit(name, ())
 
 
+def _chains() -> dict[str, tuple[str, ...]]:
+    """Per module the longest chain of imports that leads down from it, itself at its end."""
+    graph, chains = _graph(), {}
+
+    def chain(name: str) -> tuple[str, ...]:
+        if name not in chains:
+            below = max((chain(other) for other in graph[name]), key=len, default=())
+            chains[name] = (*below, name)
+        return chains[name]
+
+    return {name: chain(name) for name in graph}
+
+
+def test_the_house_has_nine_floors_at_most():
+    highest = max(_chains().values(), key=len)
+    assert len(highest) <= 9, " -> ".join(highest)
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "estimators").glob("*.py")))
 def test_the_mathematics_imports_torch_only(path):
     allowed = {"__future__", "collections", "dataclasses", "math", "torch", "typing"}

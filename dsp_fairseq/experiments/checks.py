@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import torch
 from fairseq import options
 
-from ..data.corpus import check_dictionaries
+from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import CommandExit, PruningError
 from ..heads.family import family_of
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
-from .commands import arguments_of, generate_command, rank_command, train_flags
+from .commands import arguments_of, data_spec, generate_command, rank_command, train_flags
 from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
@@ -45,6 +46,7 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
     if not start_is_coming:
         check_start(run)
     check_folder(run)
+    check_evaluation(run.recipe)
 
 
 def check_machine(run: Run) -> None:
@@ -84,6 +86,34 @@ def check_data(run: Run) -> None:
         raise PruningError(
             f"the data in {folder} is not what this run was made from: its sha256 is "
             f"{data_hash(folder)[:12]}..., that in the run's file {run.data_sha256[:12]}..."
+        )
+
+
+def check_evaluation(recipe: Recipe) -> None:
+    """Checks that what training makes can be translated with and scored.
+
+    Raises:
+        PruningError: a split is missing, has sentences that are too long for the model, or no
+            references in the language that the model translates into.
+    """
+    folder, spec = Path(recipe.data), data_spec(recipe)
+    for split in recipe.evaluate:
+        spec.check_lengths(folder, split)
+        _check_references(folder, split, spec.direction(folder)[1])
+
+
+def _check_references(folder: Path, split: str, language: str) -> None:
+    try:
+        prep = json.loads((folder / "prep.json").read_text(encoding="utf-8"))
+        endings = {prep["source"]: "src", prep["target"]: "tgt"}
+    except (ValueError, KeyError, TypeError) as error:
+        raise PruningError(
+            f"{folder / 'prep.json'} is damaged ({error}): prepare the data again"
+        ) from None
+    if not (folder / "raw" / f"{split}.{endings.get(language)}").is_file():
+        raise PruningError(
+            f"{folder} keeps no plain text of its {split} split in {language}, which this model "
+            f"translates into: it was prepared for {' and '.join(endings)}"
         )
 
 
@@ -187,34 +217,62 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         raise PruningError(
             f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
         )
-    command = f"recipe {recipe.name}, fairseq-train"
-    parser = options.get_training_parser()
     # Without the name of the data, which need not be there yet.
     words = ["", *arguments_of(train_flags(recipe, folder))]
-    args = _parse(lambda: options.parse_args_and_arch(parser, words), command)
+    args = _parse(recipe, "train", options.get_training_parser(), words)
+    if not data_spec(recipe).is_translation:
+        raise PruningError(
+            f"recipe {recipe.name} is of --task {args.task}, and dsp-run can only evaluate "
+            "translation: train it by fairseq-train"
+        )
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
         if recipe.rank is None:
             check_schedule(plan, layout, args.max_update)
         refuse_unsupported(args, family_of(args))
-    generate = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
-    parser = options.get_generation_parser()
-    _parse(
-        lambda: options.parse_args_and_arch(parser, generate),
-        f"recipe {recipe.name}, fairseq-generate",
-    )
+    words = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
+    _parse(recipe, "generate", options.get_generation_parser(), words)
+    _refuse_other_data(recipe)
     if recipe.rank is not None:
         rank_command(recipe, folder)
 
 
-def _parse(parse: Any, command: str) -> Any:
-    errors = io.StringIO()
+def _parse(recipe: Recipe, name: str, parser: Any, words: Sequence[str]) -> Any:
+    """Parses the flags of ``train`` or ``generate`` as fairseq does.
+
+    Raises:
+        PruningError: fairseq refuses them, or a flag that is false is on without it.
+    """
+    errors, command = io.StringIO(), f"recipe {recipe.name}, fairseq-{name}"
     try:
         with contextlib.redirect_stderr(errors):
-            return parse()
+            args = options.parse_args_and_arch(parser, words)
     except CommandExit as end:
         raise end.error from None
     except SystemExit:
         last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
         raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None
+    for flag, value in getattr(recipe, name).items():
+        if value is False and getattr(args, flag.replace("-", "_"), None) is True:
+            raise PruningError(
+                f"{command}: '{flag}: false' leaves the flag out, and then it is on; fairseq's "
+                f"--{flag} turns it off: write '{flag}: true'"
+            )
+    return args
+
+
+def _refuse_other_data(recipe: Recipe) -> None:
+    """Evaluation reads the data as training did, whatever else ``generate`` says.
+
+    Raises:
+        PruningError: it contradicts that.
+    """
+    trained, flags = data_spec(recipe).arguments(), recipe.generate
+    for flag, value in DataSpec.of_command(arguments_of(flags)).arguments().items():
+        if trained.get(flag) != value:
+            raise PruningError(
+                f"recipe {recipe.name}: 'generate' has --{flag} {value}, and 'train' "
+                f"{trained.get(flag, 'has not')}: leave it out, evaluation reads the data as "
+                "training does"
+            )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..about import USER_DIR
+from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..pruning.flags import PruningConfig
 from .recipe import Flags, Recipe
@@ -128,6 +129,11 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
     return [*module, recipe.start, "--data", recipe.data, *arguments_of(flags)]
 
 
+def data_spec(recipe: Recipe) -> DataSpec:
+    """How training reads the data, and evaluation therefore too."""
+    return DataSpec.of_command(arguments_of(recipe.train))
+
+
 def generate_command(
     recipe: Recipe, checkpoint: Path, split: str, cpu: bool, budget: str | None = None
 ) -> list[str]:
@@ -138,6 +144,7 @@ def generate_command(
         "gen-subset": split,
         # Without it fairseq leaves out the last incomplete batch.
         "required-batch-size-multiple": "1",
+        **data_spec(recipe).arguments(),
         **recipe.generate,
     }
     if budget is not None:

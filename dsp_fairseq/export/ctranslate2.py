@@ -13,7 +13,7 @@ from fairseq import checkpoint_utils
 from torch import nn
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..data.corpus import check_dictionaries
+from ..data.dataspec import check_dictionaries
 from ..errors import PruningError
 from ..modules.attention import GatedAttention
 from ..modules.head_rows import change_rows, spread_rows

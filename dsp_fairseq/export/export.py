@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..checkpoints.checkpoint import RANKED_BY, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
-from ..data.corpus import check_corpus
+from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..files import in_place_of, refuse_existing
@@ -84,9 +84,9 @@ def export_checkpoint(
 def _check_data(checkpoint: Checkpoint, data: Path) -> None:
     if os.pathsep in str(data) and not data.exists():
         raise PruningError(f"--check {data} names several folders: give the one of the test split")
-    task = checkpoint.config("task")
-    if task.get("_name", "translation") == "translation":
-        check_corpus(data, task.get("source_lang"), task.get("target_lang"), "test")
+    spec = DataSpec.of(checkpoint.config("task"))
+    if spec.is_translation:
+        spec.check_split(data, "test")
 
 
 def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,10 +30,9 @@ from fairseq.modules.transformer_layer import (
     TransformerDecoderLayerBase,
     TransformerEncoderLayerBase,
 )
-from fairseq.utils import split_paths
 from torch import Tensor, nn
 
-from ..data.corpus import check_corpus
+from ..data.dataspec import DataSpec, data_folder
 from ..heads.family import Family, register_family
 from ..heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site
 from ..modules.attention import GatedAttention
@@ -223,12 +221,12 @@ def dsp_transformer_tiny(args: Any) -> None:
 
 
 def _check_data(args: Any) -> None:
-    if getattr(args, "task", None) != "translation" or not args.data:
+    spec = DataSpec.of(vars(args))
+    if not (spec.is_translation and getattr(args, "data", None)):
         return
-    folder = Path(split_paths(args.data)[0])
     validation = [] if args.disable_validation else args.valid_subset.split(",")
     for split in (args.train_subset, *validation):
-        check_corpus(folder, args.source_lang, args.target_lang, split)
+        spec.check_split(data_folder(args.data), split)
 
 
 _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (

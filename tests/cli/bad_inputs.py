@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data"
@@ -54,6 +56,22 @@ TEXT = {"a": "no folder\n"}
 
 # ---- recipes and sweeps
 
+
+@cache
+def _prepared() -> Mapping[str, bytes]:
+    """The files of a prepared folder of some German and English sentences."""
+    from tiny_data import write_data
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = write_data(Path(place))
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def _data(name: str) -> bytes:
+    return _prepared()[name]
+
+
 RECIPE = """\
 name: mine
 data: data
@@ -61,7 +79,15 @@ train: {arch: dsp_transformer_tiny, optimizer: dsp_adam, num-of-heads: 6, max-to
 """
 STORED = "format_version: 1\nthreads: 1\nrecipe: {name: mine, data: data, train: {num-of-heads: 6}}"
 PLAIN = {"data/train.de-en.de.bin": b"0", "data/dict.de.txt": "a 1\n"}
-READY = {**PLAIN, "data/prep.json": "{}"}
+READY = {
+    f"data/{name}": partial(_data, name)
+    for name in (
+        *(f"{split}.de-en.{language}.{end}" for split in ("train", "valid", "test")
+          for language in ("de", "en") for end in ("bin", "idx")),
+        *(f"raw/{split}.{side}" for split in ("valid", "test") for side in ("src", "tgt")),
+        *("dict.de.txt", "dict.en.txt", "prep.json"),
+    )
+}  # fmt: skip
 GRID = """\
 recipe: mine.yaml
 folder: runs
@@ -125,6 +151,31 @@ RUN_CASES = [
          {"run/run.yaml": "format_version: 99\nrecipe: {}\n"}),
     Case("dsp-run", "a damaged run.yaml", "run/run.yaml", "'threads' must be a number from 1 on",
          {"run/run.yaml": STORED.replace("threads: 1", "threads: many")}),
+    Case("dsp-run", "a flag that is on when left out", "mine.yaml --dry-run",
+         "'left-pad-source: false' leaves the flag out, and then it is on",
+         {"mine.yaml": RECIPE.replace("max-tokens: 100", "left-pad-source: false")}),
+    Case("dsp-run", "a task that cannot be evaluated",
+         "mine.yaml --dry-run --set task=translation_multi_simple_epoch",
+         "dsp-run can only evaluate translation", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "another direction in evaluation", "mine.yaml --dry-run --set source-lang=de "
+         "--set target-lang=en", "'generate' has --source-lang en, and 'train' de: leave it out",
+         {"mine.yaml": RECIPE + "generate: {source-lang: en, target-lang: de}\n"}),
+    Case("dsp-run", "one language without the other", "mine.yaml --set source-lang=en",
+         "--source-lang and --target-lang belong together", {"mine.yaml": RECIPE, **READY}),
+    Case("dsp-run", "test sentences that are too long for the model",
+         "mine.yaml --set max-source-positions=4",
+         "source sentence of 5 tokens, more than --max-source-positions 4",
+         {"mine.yaml": RECIPE, **READY}),
+    Case("dsp-run", "a split that is not there", "mine.yaml", "data has no test split of de and en",
+         {"mine.yaml": RECIPE, **{name: content for name, content in READY.items()
+                                  if not name.startswith("data/test.")}}),
+    Case("dsp-run", "a list of no splits", "mine.yaml", "'evaluate' must be a list of valid and",
+         {"mine.yaml": RECIPE + "evaluate: []\n"}),
+    Case("dsp-run", "a flag given twice", "mine.yaml", "is not YAML: it names 'lr' twice",
+         {"mine.yaml": RECIPE.replace("max-tokens: 100", "lr: 1, lr: 2")}),
+    Case("dsp-run", "a value that is a mapping", "mine.yaml",
+         "the value of 'eval-bleu-args' must be text, in quotes",
+         {"mine.yaml": RECIPE.replace("max-tokens: 100", "eval-bleu-args: {beam: 5}")}),
     Case("dsp-run", "an output folder that cannot be made", "mine.yaml --save-dir a/run",
          "cannot write to a/run: Not a directory", {"mine.yaml": RECIPE, **READY, **TEXT}),
     Case("dsp-sweep", "no grid", "", "the following arguments are required: grid", status=2),

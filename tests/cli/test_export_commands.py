@@ -11,9 +11,12 @@ import sys
 import pytest
 
 from dsp_fairseq import USER_DIR
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import rank_heads as rank_command
 from dsp_fairseq.cli import score as score_command
+from dsp_fairseq.data.dataspec import DataSpec
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +164,40 @@ def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
     out = capsys.readouterr().out
     assert re.search(r"^sacrebleu +\d+\.\d\d +BLEU\|nrefs:1\|case:mixed.*tok:13a", out)
     assert re.search(r"^tokenised bleu +\d+\.\d\d +BLEU\|.*tok:none", out, re.MULTILINE)
+
+
+REVERSED = ("--source-lang", "en", "--target-lang", "de", "--left-pad-source")
+
+
+@pytest.mark.parametrize("format", ["fairseq", "ctranslate2"])
+def test_the_check_translates_in_the_direction_of_the_model(train, corpus, folder, capsys, format):
+    """The files of the corpus are named the other way round."""
+    if format == "ctranslate2":
+        pytest.importorskip("ctranslate2")
+    checkpoint = folder / "reversed/checkpoint_last.pt"
+    if not checkpoint.exists():
+        assert train(checkpoint.parent, *REVERSED, "--max-update", "100").status == 0
+    output = folder / f"reversed-{format}"
+    export_command.main(
+        [
+            *(str(checkpoint), "--format", format, "--output", str(output)),
+            *("--check", str(corpus)),
+        ]
+    )
+    same = int(re.search(r"(\d+) of 30 hypotheses are the same", capsys.readouterr().out)[1])
+    assert same >= 27
+
+
+def test_heads_are_ranked_in_the_direction_of_the_model(train, corpus, tmp_path):
+    flags = ("--num-of-heads", "24", "--max-update", "2")
+    assert train(tmp_path / "dense", *REVERSED, *flags).status == 0
+    ranked = tmp_path / "ranked.pt"
+    rank_command.main(
+        [
+            *(str(tmp_path / "dense/checkpoint_last.pt"), "--data", str(corpus), "--cpu"),
+            *("--method", "michel", "--num-of-heads", "6", "--output", str(ranked)),
+        ]
+    )
+    spec = DataSpec.of(load_checkpoint(ranked).config("task"))
+    assert spec.direction(corpus) == ("en", "de")
+    assert spec.arguments()["left-pad-source"] is True

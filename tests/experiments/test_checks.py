@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_data import write_data
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.checks import (
     check_data,
+    check_evaluation,
     check_flags,
     check_folder,
     check_start,
@@ -81,3 +83,62 @@ def test_another_start_is_noticed_after_training_began(recipe, tmp_path):
         check_folder(run)
     start.unlink()
     check_folder(run)
+
+
+@pytest.mark.parametrize(
+    ("train", "content", "message"),
+    [
+        ({"task": "translation_multi_simple_epoch"}, {}, "can only evaluate translation"),
+        ({"task": "multilingual_translation"}, {}, "can only evaluate translation"),
+        ({"left-pad-source": False}, {}, "'left-pad-source: false' leaves the flag out"),
+        (
+            {},
+            {"generate": {"left-pad-source": True}},
+            "has --left-pad-source True, and 'train' has",
+        ),
+        (
+            {"max-source-positions": 30},
+            {"generate": {"max-source-positions": 20}},
+            "and 'train' 30",
+        ),
+    ],
+)
+def test_flags_that_evaluation_cannot_follow_are_refused(recipe, train, content, message):
+    made = recipe(**content).with_train({"num-of-heads": 6, **train})
+    with pytest.raises(PruningError, match=message):
+        check_flags(made, Path("x"))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({}, None),
+        ({"source-lang": "en", "target-lang": "de"}, None),
+        ({"max-target-positions": 5}, "target sentence of 6 tokens"),
+        ({"source-lang": "de", "target-lang": "fr"}, "no dictionary of 'fr'"),
+        ({"source-lang": "fr", "target-lang": "de"}, "no dictionary of 'fr'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_before_training(recipe, tmp_path, train, message):
+    made = recipe(data=str(write_data(tmp_path / "data"))).with_train(train)
+    if message is None:
+        check_evaluation(made)
+    else:
+        with pytest.raises(PruningError, match=message):
+            check_evaluation(made)
+
+
+def test_references_of_the_models_target_language_are_needed(recipe, tmp_path):
+    data = write_data(tmp_path / "data")
+    reversed_pair = {"source-lang": "en", "target-lang": "de"}
+    (data / "raw/test.src").unlink()
+    check_evaluation(recipe(data=str(data)))
+    with pytest.raises(PruningError, match="no plain text of its test split in de"):
+        check_evaluation(recipe(data=str(data)).with_train(reversed_pair))
+    write_data(data, "fr-es", plain=False)
+    other_pair = {"source-lang": "fr", "target-lang": "es"}
+    with pytest.raises(PruningError, match=r"in es, .* it was prepared for de and en"):
+        check_evaluation(recipe(data=str(data)).with_train(other_pair))
+    (data / "prep.json").write_text("[]")
+    with pytest.raises(PruningError, match=r"prep.json is damaged"):
+        check_evaluation(recipe(data=str(data)))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fairseq import options
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.checks import (
@@ -105,3 +106,28 @@ def test_several_processes_are_started_by_torchrun():
     assert several[-2:] == ["--ddp-backend", "legacy_ddp"]
     given = training_in_processes(2, ["data", "--ddp-backend=c10d"], cpu=False)
     assert "legacy_ddp" not in given
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"source-lang": "en", "target-lang": "no"}, ["--source-lang en", "--target-lang no"]),
+        ({"left-pad-source": True}, ["--left-pad-source"]),
+        ({"max-source-positions": 2000}, ["--max-source-positions 2000"]),
+        ({"truncate-source": True}, ["--truncate-source"]),
+        ({"dataset-impl": "raw"}, ["--dataset-impl raw"]),
+    ],
+)
+def test_generation_reads_the_data_as_training_does(recipe, train, words):
+    command = generate_command(recipe().with_train(train), Path("best.pt"), "test", cpu=True)
+    plain = generate_command(recipe(), Path("best.pt"), "test", cpu=True)
+    given = " ".join(command)
+    assert all(f" {flag}" in given for flag in words)
+    assert len(command) == len(plain) + sum(len(flag.split()) for flag in words)
+    # As the real commands parse them.
+    parsed = options.parse_args_and_arch(options.get_generation_parser(), command[1:])
+    flags = train_flags(recipe().with_train(train), Path("x"))
+    trained = options.parse_args_and_arch(options.get_training_parser(), ["", *arguments_of(flags)])
+    for flag in train:
+        name = flag.replace("-", "_")
+        assert getattr(parsed, name) == getattr(trained, name), name

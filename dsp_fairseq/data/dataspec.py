@@ -1,0 +1,162 @@
+"""How a model's data is read: the task, and what it was told of direction, padding and lengths."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairseq.data.data_utils import infer_language_pair, load_indexed_dataset
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.tasks.translation import TranslationConfig
+from fairseq.utils import split_paths
+
+from ..errors import PruningError
+
+_TASK = "translation"
+_READING = (
+    *("source_lang", "target_lang", "left_pad_source", "left_pad_target", "max_source_positions"),
+    *("max_target_positions", "truncate_source", "dataset_impl"),
+)
+"""The flags of the task that decide what a model reads."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """How the data of a model is read; whoever reads data for a model asks it.
+
+    Attributes:
+        task: fairseq's task.
+        flags: the flags of the translation task that decide what is read, other than its defaults.
+    """
+
+    task: str
+    flags: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> DataSpec:
+        """From the ``task`` group of a checkpoint's configuration, or from all flags in one."""
+        defaults = TranslationConfig()
+        task = config.get("_name") or config.get("task") or _TASK
+        read = {name: config.get(name, getattr(defaults, name)) for name in _READING}
+        # An interpolation is what nobody has set.
+        changed = {
+            name: value
+            for name, value in read.items()
+            if value != getattr(defaults, name) and not str(value).startswith("${")
+        }
+        return cls(str(task), {name: v for name, v in changed.items() if v is not None})
+
+    @classmethod
+    def of_command(cls, words: Sequence[str]) -> DataSpec:
+        """From the flags of fairseq-train or fairseq-generate."""
+        parser = argparse.ArgumentParser(add_help=False)
+        parser.add_argument("--task")
+        parser.add_argument("--dataset-impl")
+        gen_parser_from_dataclass(parser, TranslationConfig())
+        args, _ = parser.parse_known_args(["", *words])
+        return cls.of(vars(args))
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether the data is pairs of sentences as fairseq's translation task reads them."""
+        return self.task == _TASK
+
+    def arguments(self) -> dict[str, str | bool]:
+        """The flags for another command; True is a flag without a value."""
+        # fairseq's --left-pad-source turns off what is on otherwise.
+        return {
+            name.replace("_", "-"): True if isinstance(value, bool) else str(value)
+            for name, value in self.flags.items()
+        }
+
+    def direction(self, folder: Path) -> tuple[str, str]:
+        """Source and target language.
+
+        Args:
+            folder: of the data, whose file names say the languages where no flag does.
+
+        Raises:
+            PruningError: there is no such folder, language or dictionary.
+        """
+        if not folder.is_dir():
+            raise PruningError(f"there is no data folder {folder}: prepare the data first")
+        check_dictionaries(folder)
+        given: list[Any] = [self.flags.get("source_lang"), self.flags.get("target_lang")]
+        found = list(infer_language_pair(str(folder)))
+        languages = found if None in given else given
+        if None in languages:
+            raise PruningError(f"{folder} holds no binarised text: prepare the data again")
+        for language in filter(None, (*given, *languages)):
+            if not (folder / f"dict.{language}.txt").is_file():
+                known = ", ".join(_languages(folder))
+                raise PruningError(
+                    f"{folder} has no dictionary of {language!r} (dict.{language}.txt), only of "
+                    f"{known}: mend --source-lang and --target-lang, or prepare the data again"
+                )
+        if any(one not in (None, other) for one, other in zip(given, languages, strict=True)):
+            raise PruningError(
+                f"--source-lang and --target-lang belong together: with one of them fairseq would "
+                f"take {' to '.join(found)}, as the files in {folder} are named"
+            )
+        return languages[0], languages[1]
+
+    def check_split(self, folder: Path, split: str) -> Path:
+        """Checks that there is a split; returns what the names of its files begin with.
+
+        Raises:
+            PruningError: there is no such folder, language, dictionary or split.
+        """
+        source, target = self.direction(folder)
+        for pair in (f"{source}-{target}", f"{target}-{source}"):
+            if any(folder.glob(f"{split}.{pair}.{source}*")):
+                return folder / f"{split}.{pair}"
+        raise PruningError(
+            f"{folder} has no {split} split of {source} and {target} ({split}.{source}-{target}.*):"
+            " prepare the data again"
+        )
+
+    def check_lengths(self, folder: Path, split: str) -> None:
+        """Checks that no sentence of a split is too long for the model.
+
+        Raises:
+            PruningError: one is, and would not be translated.
+        """
+        prefix, sides = self.check_split(folder, split), ("source", "target")
+        for side, language in zip(sides, self.direction(folder), strict=True):
+            flag = f"max_{side}_positions"
+            most = self.flags.get(flag, getattr(TranslationConfig(), flag))
+            if side == "source" and self.flags.get("truncate_source"):
+                continue
+            lines = load_indexed_dataset(
+                f"{prefix}.{language}", dataset_impl=self.flags.get("dataset_impl")
+            )
+            longest = int(lines.sizes.max())
+            if longest > most:
+                raise PruningError(
+                    f"the {split} split of {folder} has a {side} sentence of {longest} tokens, "
+                    f"more than --{flag.replace('_', '-')} {most}: it could not be translated; "
+                    "raise that, or leave the sentence out of the data"
+                )
+
+
+def data_folder(paths: str) -> Path:
+    """The first of the folders of ``DATA:DATA...``, which has validation and test."""
+    return Path(split_paths(paths)[0])
+
+
+def check_dictionaries(folder: Path) -> None:
+    """Checks that a folder has dictionaries.
+
+    Raises:
+        PruningError: it has none.
+    """
+    if not _languages(folder):
+        raise PruningError(f"{folder} holds no dictionaries (dict.*.txt): prepare the data again")
+
+
+def _languages(folder: Path) -> list[str]:
+    names = (path.name for path in folder.glob("dict.*.txt"))
+    return sorted(name.removeprefix("dict.").removesuffix(".txt") for name in names)
