@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..analysis.head_map import read_head_map, render_text, to_json
+from ..analysis.head_map import render_text, to_json
+from ..checkpoints.checkpoint import load_checkpoint
 from ..errors import PruningError
 from ..files import write_whole
+from ..pruning.flags import PruningConfig
 from .parser import CommandParser, command
 
 
@@ -74,7 +76,8 @@ and --num-of-heads shows what another K would keep.""",
     outputs = [path for path in (json_file, args.plot) if path]
     _check_outputs(args.checkpoint, outputs, args.force)
 
-    head_map = read_head_map(args.checkpoint, args.num_of_heads)
+    checkpoint = load_checkpoint(args.checkpoint)
+    head_map = checkpoint.head_map(args.num_of_heads)
     as_json = json.dumps(to_json(head_map), indent=2, allow_nan=False)
     files = {}
     if json_file:
@@ -84,6 +87,10 @@ and --num-of-heads shows what another K would keep.""",
     for path, content in files.items():
         write_whole(path, content)
     print(as_json if args.json == "-" else render_text(head_map))
+    unfinished = head_map.margin is not None and not head_map.frozen
+    if unfinished and checkpoint.updates and args.json != "-":
+        freeze = PruningConfig.from_namespace(checkpoint.args).updates_before_freeze()
+        print(f"trained for {checkpoint.updates} updates; the freeze comes after {freeze} updates")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairseq.data.data_utils import infer_language_pair, load_indexed_dataset
+import numpy as np
+from fairseq.data.data_utils import batch_by_size, infer_language_pair, load_indexed_dataset
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.tasks.translation import TranslationConfig
 from fairseq.utils import split_paths
@@ -124,16 +125,12 @@ class DataSpec:
         Raises:
             PruningError: one is, and would not be translated.
         """
-        prefix, sides = self.check_split(folder, split), ("source", "target")
-        for side, language in zip(sides, self.direction(folder), strict=True):
+        for side, sizes in zip(("source", "target"), self._sizes(folder, split), strict=True):
             flag = f"max_{side}_positions"
             most = self.flags.get(flag, getattr(TranslationConfig(), flag))
             if side == "source" and self.flags.get("truncate_source"):
                 continue
-            lines = load_indexed_dataset(
-                f"{prefix}.{language}", dataset_impl=self.flags.get("dataset_impl")
-            )
-            longest = int(lines.sizes.max())
+            longest = int(sizes.max())
             if longest > most:
                 raise PruningError(
                     f"the {split} split of {folder} has a {side} sentence of {longest} tokens, "
@@ -141,10 +138,50 @@ class DataSpec:
                     "raise that, or leave the sentence out of the data"
                 )
 
+    def count_batches(
+        self,
+        folder: Path,
+        split: str,
+        max_tokens: int | None,
+        max_sentences: int | None,
+        multiple: int = 1,
+    ) -> int | None:
+        """How many batches fairseq makes of a split; None where a sentence is above max_tokens.
 
-def data_folder(paths: str) -> Path:
-    """The first of the folders of ``DATA:DATA...``, which has validation and test."""
-    return Path(split_paths(paths)[0])
+        Args:
+            folder: of the data.
+            split: such as ``train``.
+            max_tokens, max_sentences, multiple: the flags that say how large a batch is.
+        """
+        source, target = self._sizes(folder, split)
+        order = np.lexsort((target, source))
+        tokens = np.maximum(source, target)[order]
+        try:
+            return len(
+                batch_by_size(
+                    *(np.arange(len(order)), None, tokens),
+                    max_tokens=max_tokens,
+                    max_sentences=max_sentences,
+                    required_batch_size_multiple=multiple,
+                )
+            )
+        except AssertionError:
+            return None
+
+    def _sizes(self, folder: Path, split: str) -> list[np.ndarray]:
+        """The lengths of all source sentences, and those of all target sentences."""
+        prefix, impl = self.check_split(folder, split), self.flags.get("dataset_impl")
+        sides = []
+        for language in self.direction(folder):
+            lines = load_indexed_dataset(f"{prefix}.{language}", dataset_impl=impl)
+            # A copy: the lengths are in a file that closes with the dataset.
+            sides.append(np.array(lines.sizes, np.int64))
+        return sides
+
+
+def data_folders(paths: str) -> list[Path]:
+    """The folders of ``DATA:DATA...``; the first has validation and test."""
+    return [Path(path) for path in split_paths(paths)]
 
 
 def check_dictionaries(folder: Path) -> None:

@@ -19,6 +19,7 @@ from fairseq import options
 from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import CommandExit, PruningError
 from ..heads.family import family_of
+from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
 from .commands import arguments_of, data_spec, generate_command, rank_command, train_flags
@@ -229,7 +230,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
         if recipe.rank is None:
-            check_schedule(plan, layout, args.max_update)
+            args.data = recipe.data if Path(recipe.data).is_dir() else None
+            check_schedule(plan, layout, args.max_update, updates_by_epochs(args))
         refuse_unsupported(args, family_of(args))
     words = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
     _parse(recipe, "generate", options.get_generation_parser(), words)

@@ -47,6 +47,8 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "method": "dense" if head_map.budget == layout.num_heads else method_of(recipe),
         "budget": head_map.budget,
         "num_heads": layout.num_heads,
+        # With all heads or none there is nothing to freeze.
+        "frozen": head_map.frozen or head_map.margin is None,
         "seed": recipe.seed,
         "folder": ".",
         "parameters": count_parameters(slice_weights(best.weights, layout, head_map.mask)),
@@ -108,7 +110,9 @@ def valid_loss(best: Checkpoint) -> float | None:
 def render(result: Mapping[str, Any]) -> str:
     """A few lines for a person."""
     lines = [
-        f"{result['budget']} of {result['num_heads']} heads, "
+        f"{result['budget']} of {result['num_heads']} heads"
+        # Results of earlier versions do not say.
+        f"{'' if result.get('frozen', True) else ', not frozen in the best checkpoint'}, "
         f"{result['parameters']:,} of {result['parameters_dense']:,} parameters, "
         f"trained in {result['train_seconds']:,.0f} s, "
         f"{result['tokens_per_second']:,.0f} tokens/s"

@@ -32,7 +32,7 @@ from fairseq.modules.transformer_layer import (
 )
 from torch import Tensor, nn
 
-from ..data.dataspec import DataSpec, data_folder
+from ..data.dataspec import DataSpec, data_folders
 from ..heads.family import Family, register_family
 from ..heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site
 from ..modules.attention import GatedAttention
@@ -226,7 +226,7 @@ def _check_data(args: Any) -> None:
         return
     validation = [] if args.disable_validation else args.valid_subset.split(",")
     for split in (args.train_subset, *validation):
-        spec.check_split(data_folder(args.data), split)
+        spec.check_split(data_folders(args.data)[0], split)
 
 
 _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (

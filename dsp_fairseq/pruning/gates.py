@@ -249,6 +249,19 @@ class HeadGates(nn.Module):
             "; ".join(f"{site} keeps {heads}" for site, heads in kept.items() if heads),
         )
 
+    def warn_unless_frozen(self) -> None:
+        """For the end of a training, whether epochs, hours, patience or updates ended it."""
+        if self.is_sampling:
+            logger.warning(
+                "this training ended after %d updates, and its heads are frozen after %d: they are "
+                "not frozen; its checkpoints keep the top %d of %d by importance so far",
+                # fairseq tells it before each update, and not after the last.
+                self.num_updates + 1,
+                self.plan.freeze_after,
+                self.plan.budget,
+                self.layout.num_heads,
+            )
+
     def _set_frozen(self, frozen: bool) -> None:
         self._is_frozen = frozen
         self.frozen.fill_(float(frozen))

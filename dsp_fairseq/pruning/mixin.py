@@ -20,6 +20,7 @@ from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family
 from ..heads.layout import parse_kept_heads
 from ..modules.attention import GatedAttention
+from .ending import at_the_end, updates_by_epochs
 from .flags import PruningConfig, add_pruning_flags, as_namespace, training_flag
 from .gates import FixedHeads, HeadGates
 from .hooks import FairseqHooks
@@ -112,7 +113,9 @@ class HeadPruningMixin(FairseqHooks):
                 "--pruning-mode pipelined starts from a trained model: name its checkpoint with "
                 "--finetune-from-model"
             )
-        check_schedule(plan, layout, training_flag(self.args, "max_update"))
+        max_update = training_flag(self.args, "max_update")
+        check_schedule(plan, layout, max_update, updates_by_epochs(self.args))
+        at_the_end(self.head_gates.warn_unless_frozen)
 
     def on_update(self, number: int) -> None:
         self.watch.begin(number)

@@ -171,8 +171,16 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     )
 
 
-def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> None:
+def check_schedule(
+    plan: PruningPlan, layout: HeadLayout, max_update: Any, by_epochs: int | None = None
+) -> None:
     """Says what will happen where the schedule does not fit into the training.
+
+    Args:
+        plan: the schedule.
+        layout: the model's heads.
+        max_update: the updates after which the training ends; None or 0 where that is open.
+        by_epochs: about how many ``--max-epoch`` allows, if that is known.
 
     Raises:
         PruningError: the training would not end where the fine-tuning does.
@@ -186,6 +194,15 @@ def check_schedule(plan: PruningPlan, layout: HeadLayout, max_update: Any) -> No
                 f"the freeze after {plan.freeze_after} updates and --finetune-updates "
                 f"{plan.finetune_updates} make {end} updates: give --max-update {end}"
             )
+    if by_epochs is not None and by_epochs <= plan.freeze_after:
+        logger.warning(
+            "--max-epoch ends this training after about %d updates, and the heads are frozen after "
+            "%d: they will not be frozen; evaluation uses the top %d heads by importance all the "
+            "same",
+            by_epochs,
+            plan.freeze_after,
+            plan.budget,
+        )
     if not max_update:
         return
     if plan.cooldown_steps > max_update:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 from tiny_data import write_data
 
-from dsp_fairseq.data.dataspec import DataSpec, check_dictionaries, data_folder
+from dsp_fairseq.data.dataspec import DataSpec, check_dictionaries, data_folders
 from dsp_fairseq.errors import PruningError
 
 
@@ -107,4 +108,13 @@ def test_data_that_is_not_there_is_refused(tmp_path):
 
 
 def test_validation_and_test_are_in_the_first_shard():
-    assert str(data_folder("one:two")) == "one"
+    assert data_folders("one:two") == [Path("one"), Path("two")]
+
+
+@pytest.mark.parametrize(
+    ("limits", "batches"),
+    [((12, None), 3), ((20, None), 2), ((None, 1), 4), ((1000, 3), 2), ((5, None), None)],
+)
+def test_batches_are_counted_as_fairseq_makes_them(tmp_path, limits, batches):
+    write_data(tmp_path, splits={"train": (5, 2, 3, 6)})
+    assert _spec("").count_batches(tmp_path, "train", *limits) == batches

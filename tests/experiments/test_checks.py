@@ -142,3 +142,18 @@ def test_references_of_the_models_target_language_are_needed(recipe, tmp_path):
     (data / "prep.json").write_text("[]")
     with pytest.raises(PruningError, match=r"prep.json is damaged"):
         check_evaluation(recipe(data=str(data)))
+
+
+@pytest.mark.parametrize(("epochs", "freeze", "warned"), [(3, 9, True), (10, 9, False)])
+def test_too_few_epochs_are_warned_of_at_the_start(
+    recipe, tmp_path, caplog, epochs, freeze, warned
+):
+    data = write_data(tmp_path / "data")
+    flags = {"max-update": None, "max-epoch": epochs, "batch-size": 1, "num-of-heads": 6}
+    flags["required-batch-size-multiple"] = 1
+    made = recipe(data=str(data)).with_train({**flags, "cooldown-steps": freeze})
+    check_flags(made, tmp_path)
+    # Two sentences, one a batch.
+    assert (
+        f"about {2 * epochs} updates, and the heads are frozen after 9" in caplog.text
+    ) == warned
