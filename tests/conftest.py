@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +15,12 @@ import torch
 import yaml
 from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel
+from saved_models import stored_config
 
 import dsp_fairseq  # noqa: F401
+from dsp_fairseq.checkpoints.weights import slice_weights
 from dsp_fairseq.experiments.recipe import load_recipe
+from dsp_fairseq.heads.layout import parse_kept_heads
 from dsp_fairseq.models.transformer import DspTransformerModel
 
 TINY = {
@@ -120,5 +125,88 @@ def recipe(tmp_path):
         defaults = {"name": name, "data": "data/x", "train": RECIPE_FLAGS}
         path.write_text(yaml.safe_dump({**defaults, **content}))
         return load_recipe(path)
+
+    return make
+
+
+@pytest.fixture
+def save(tmp_path) -> Callable[..., Path]:
+    """Writes a model as fairseq does; ``config`` and ``weights`` change what is stored."""
+
+    def save_model(model, config: Any = None, **weights: Any) -> Path:
+        state = {k: v for k, v in {**model.state_dict(), **weights}.items() if v is not None}
+        path = tmp_path / "checkpoint.pt"
+        config = stored_config(model) if config is None else config
+        torch.save({"args": None, "cfg": {"model": config}, "model": state}, path)
+        return path
+
+    return save_model
+
+
+@pytest.fixture
+def gated(build):
+    """A model of 24 heads with drawn importance, frozen or not."""
+
+    def build_gated(num_of_heads: Any = 6, frozen: bool = False, **flags: Any):
+        model = build(num_of_heads, **flags).train()
+        gates = model.head_gates
+        with torch.no_grad():
+            gates.importance.copy_(torch.randn(gates.layout.num_heads))
+        if frozen:
+            model.set_num_updates(100)
+            gates.begin_forward()
+            assert gates.is_frozen
+        return model
+
+    return build_gated
+
+
+@pytest.fixture
+def exported(gated, save) -> Callable[[Any], Path]:
+    """A model without gates, whose config says which heads are left."""
+
+    def save_exported(kept_heads: Any) -> Path:
+        model = gated()
+        weights = {f"head_gates.{name}": None for name in model.head_gates.state_dict()}
+        layout = model.head_gates.layout
+        with suppress(ValueError):
+            mask = layout.mask(parse_kept_heads(kept_heads, layout))
+            weights |= slice_weights(model.state_dict(), layout, mask)
+        return save(model, stored_config(model, kept_heads=kept_heads), **weights)
+
+    return save_exported
+
+
+@pytest.fixture
+def checkpoint(arguments, task, tmp_path):
+    """Builds a model, fixes which heads it keeps, and writes it as fairseq-train would."""
+
+    def make(k=6, *, frozen=True, kinds=None, **flags):
+        args = arguments(str(k), **flags)
+        model = DspTransformerModel.build_model(args, task)
+        gates = model.head_gates
+        with torch.no_grad():
+            gates.importance.normal_()
+            if kinds is not None:
+                gates.importance.fill_(-9.0)
+                for kind in kinds:
+                    indices = gates.layout.indices(kind)
+                    gates.importance[indices] = torch.randn(len(indices))
+            if frozen and not gates.is_constant:
+                gates.mask.copy_(gates.open_mask())
+                gates.frozen.fill_(1.0)
+        gates.after_load()
+        model.eval()
+        path = tmp_path / "checkpoint.pt"
+        state = {
+            "args": None,
+            "cfg": {"model": args, "criterion": {"_name": "x"}, "optimizer": {"_name": "dsp_adam"}},
+            "model": model.state_dict(),
+            "optimizer_history": [{"num_updates": 7}],
+            "extra_state": {"train_iterator": {"epoch": 1}, "best": 4.2},
+            "last_optimizer_state": {"state": {0: torch.zeros(100000)}},
+        }
+        torch.save(state, path)
+        return model, path
 
     return make

@@ -119,6 +119,28 @@ def test_the_house_has_nine_floors_at_most():
     assert len(highest) <= 9, " -> ".join(highest)
 
 
+def test_no_function_is_longer_than_sixty_lines():
+    long = [
+        f"{name}.{node.name}"
+        for name, path in _modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long
+
+
+def test_every_module_has_a_test_file_of_its_name():
+    """Commands have one for each of their subjects."""
+    tests = Path(__file__).parent
+    missing = []
+    for name, path in _modules().items():
+        *rooms, _ = name.split(".")
+        stem = path.stem.strip("_") + ("*" if rooms == ["cli"] else "")
+        if path.name != "__init__.py" and not [*tests.joinpath(*rooms).glob(f"test_{stem}.py")]:
+            missing.append(name)
+    assert not missing
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "estimators").glob("*.py")))
 def test_the_mathematics_imports_torch_only(path):
     allowed = {"__future__", "collections", "dataclasses", "math", "torch", "typing"}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import struct
+import sys
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 
 from dsp_fairseq.analysis.head_plot import FORMATS, plot_head_map, render_plot
+from dsp_fairseq.cli.heads import main
+from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.estimators import top_k_mask
 from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout, Site
@@ -95,3 +100,27 @@ def test_nothing_of_a_plot_overlaps_or_is_cut_off():
 
 def test_a_plot_of_equal_importance():
     assert _png_size(render_plot(_head_map(importance=torch.zeros(24)), ".png"))
+
+
+def _printed(capsys, *argv: Any) -> str:
+    main([str(arg) for arg in argv])
+    return capsys.readouterr().out
+
+
+def test_plots_are_files_of_their_kind(gated, save, capsys, tmp_path):
+    path = save(gated(6, frozen=True))
+    for suffix in (".png", ".svg", ".pdf", ".PNG"):
+        _printed(capsys, path, "--plot", tmp_path / f"heads{suffix}", "--force")
+    width, height = _png_size((tmp_path / "heads.png").read_bytes())
+    assert width > height > 300
+    assert ElementTree.fromstring((tmp_path / "heads.svg").read_text()).tag.endswith("svg")
+    assert (tmp_path / "heads.pdf").read_bytes().startswith(b"%PDF-")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_without_matplotlib(gated, save, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "dsp_fairseq.analysis.head_plot")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(CommandExit, match="pip install matplotlib"):
+        main([str(save(gated())), "--plot", str(tmp_path / "heads.png")])
+    assert not (tmp_path / "heads.png").exists()

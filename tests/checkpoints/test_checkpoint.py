@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import io
 import os
+from argparse import Namespace
 
 import numpy as np
 import pytest
 import torch
 from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
+from saved_models import stored_config
+
+from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.heads.family import family_of
 
 
 class _Evil:
@@ -44,3 +51,65 @@ def test_anything_that_would_run_is_refused(capfd):
     with pytest.raises(Exception, match="system"):
         _round_trip({"model": _Evil()})
     assert "ran" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"encoder_attention_heads": 2, "decoder_attention_heads": 8},
+        {"encoder_layers": 3, "decoder_layers": 1},
+        {"no_cross_attention": True},
+    ],
+    ids=str,
+)
+def test_layout_from_the_config_is_the_models_own(gated, save, flags):
+    model = gated(**flags)
+    own = model.head_gates.layout
+    config = stored_config(model)
+    for args in (config, vars(config), OmegaConf.create(vars(config))):
+        layout = family_of(args).layout(args)
+        assert (layout.sites, layout.heads) == (own.sites, own.heads)
+    assert str(read_head_map(save(model)).layout) == str(own)
+
+
+def test_fields_that_hydra_leaves_out_come_from_the_architecture(gated, save):
+    tiny = {"encoder_layers": 4, "decoder_layers": 4}
+    config = {"_name": "dsp_transformer_tiny", "num_of_heads": 3}
+    path = save(gated(3, **tiny), config)
+    head_map = read_head_map(path)
+    assert str(head_map.layout) == str(gated(3, **tiny).head_gates.layout)
+    assert head_map.layout.num_heads == 48
+
+
+def test_flags_under_args_as_old_checkpoints_have_them(gated, tmp_path):
+    model = gated(6)
+    path = tmp_path / "old.pt"
+    torch.save({"args": stored_config(model), "model": model.state_dict()}, path)
+    assert read_head_map(path).budget == 6
+
+
+def test_kept_heads_left_empty_is_no_export(exported):
+    with pytest.raises(PruningError, match="no head importance"):
+        read_head_map(exported(""))
+
+
+def test_a_dense_checkpoint(build_stock, save):
+    config = Namespace(_name="transformer", encoder_layers=2)
+    with pytest.raises(PruningError, match=r"no head importance.* but of transformer$"):
+        read_head_map(save(build_stock(), config))
+
+
+def test_an_architecture_that_is_not_known(gated, save):
+    config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
+    with pytest.raises(
+        PruningError, match=r"mine is no model whose heads are known: .*transformer"
+    ):
+        read_head_map(save(gated(), config))
+
+
+def test_an_architecture_that_leaves_numbers_open(gated, save, monkeypatch):
+    monkeypatch.setitem(ARCH_MODEL_NAME_REGISTRY, "mine", "dsp_transformer")
+    config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
+    with pytest.raises(PruningError, match="does not say its model's encoder_attention_heads"):
+        read_head_map(save(gated(), config))

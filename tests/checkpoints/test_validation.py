@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 
 import pytest
@@ -104,36 +103,6 @@ def test_weights_that_are_left_over_are_named(frozen, build):
 def test_a_configuration_that_makes_no_sense(frozen, save, value):
     with pytest.raises(PruningError, match="no numbers"):
         read_head_map(save(frozen, encoder_layers=value))
-
-
-class _Evil:
-    """Pickled code: loading it would make a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("place", ["model", "cfg", "extra_state", "last_optimizer_state"])
-def test_pickled_code_is_refused_and_does_not_run(frozen, arguments, tmp_path, place, zipped):
-    ran, path = tmp_path / "ran", tmp_path / "evil.pt"
-    state = {"args": None, "cfg": {"model": arguments(6)}, "model": dict(frozen)}
-    state[place] = {**state.get(place, {}), "evil": _Evil(ran)}
-    torch.save(state, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(PruningError, match=r"it holds posix\.mkdir"):
-        read_head_map(path)
-    assert not ran.exists()
-
-
-def test_a_switch_that_would_run_code_is_refused(monkeypatch):
-    from dsp_fairseq.checkpoints.reading import allow_checkpoint_types
-
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with pytest.raises(PruningError, match="unset it"):
-        allow_checkpoint_types()
 
 
 def test_a_namespace_is_no_state_dict(tmp_path):

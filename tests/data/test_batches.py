@@ -1,0 +1,52 @@
+from argparse import Namespace
+
+import pytest
+import torch
+from fairseq.data import LanguagePairDataset
+from fairseq.tasks import FairseqTask
+
+from dsp_fairseq.data.batches import load_split, split_batches
+from dsp_fairseq.errors import PruningError
+
+
+@pytest.fixture
+def loaded(task):
+    """A task whose split has sentences of 1 to 6 tokens."""
+    sentences = [torch.randint(4, 20, (n,)) for n in range(1, 7)]
+    lengths = [len(sentence) for sentence in sentences]
+    words = task.source_dictionary
+    made = FairseqTask(Namespace(data="data"))
+    made.datasets["valid"] = LanguagePairDataset(
+        sentences, lengths, words, sentences, lengths, words
+    )
+    return made
+
+
+def _ids(task, *models, **options):
+    batches = split_batches(task, models, "valid", **{"max_tokens": 6, **options})
+    return [sorted(batch["id"].tolist()) for batch in batches]
+
+
+def test_every_sentence_is_in_one_batch_and_the_seed_alone_orders_them(loaded):
+    batches = _ids(loaded)
+    assert sorted(i for ids in batches for i in ids) == list(range(6))
+    orders = [_ids(loaded, shuffle=True, seed=seed) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_sentences_too_long_for_a_model_are_left_out(loaded):
+    model = Namespace(max_positions=lambda: (3, 3))
+    assert sorted(i for ids in _ids(loaded, model) for i in ids) == [0, 1, 2]
+
+
+def test_what_cannot_be_read_is_said_in_one_line(loaded, monkeypatch):
+    with pytest.raises(PruningError, match="--max-tokens 3 is too small"):
+        _ids(loaded, max_tokens=3)
+
+    def fail(*_, **__):
+        raise FileNotFoundError("Dataset not found: dev")
+
+    monkeypatch.setattr(loaded, "load_dataset", fail)
+    with pytest.raises(PruningError, match="data has no dev split that fairseq can read"):
+        load_split(loaded, "dev")
