@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,9 +12,7 @@ import pytest
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli import export as export_command
-from dsp_fairseq.cli import heads as heads_command
 from dsp_fairseq.cli import rank_heads as rank_command
-from dsp_fairseq.cli import score as score_command
 from dsp_fairseq.data.dataspec import DataSpec
 
 
@@ -153,17 +150,6 @@ def test_ctranslate2_refuses_what_it_cannot_hold(train, folder, corpus, flag, va
     with pytest.raises(SystemExit, match=message):
         export_command.main([str(path), "--format", "ctranslate2", "--output", str(folder / "no")])
     assert not (folder / "no").exists()
-
-
-def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
-    heads_command.main([str(trained), "--json", "-"])
-    assert json.loads(capsys.readouterr().out)["budget"] == 6
-    output = folder / "test.out"
-    output.write_text(generate(trained).out)
-    score_command.main([str(output), "--data", str(corpus)])
-    out = capsys.readouterr().out
-    assert re.search(r"^sacrebleu +\d+\.\d\d +BLEU\|nrefs:1\|case:mixed.*tok:13a", out)
-    assert re.search(r"^tokenised bleu +\d+\.\d\d +BLEU\|.*tok:none", out, re.MULTILINE)
 
 
 REVERSED = ("--source-lang", "en", "--target-lang", "de", "--left-pad-source")

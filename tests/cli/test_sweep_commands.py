@@ -14,10 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.cli import sweep as sweep_command
-from dsp_fairseq.errors import CommandExit
-from dsp_fairseq.experiments import execute as run_module
 
 ROOT = Path(__file__).parents[2]
 SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
@@ -120,51 +117,6 @@ def _free(folder: Path) -> bool:
     return True
 
 
-def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
-    recipe, corpus, tmp_path, capsys, monkeypatch
-):
-    folder = tmp_path / "first"
-    flags = ["--num-of-heads", "6", "--seed", "3", "--set", "gate-estimator=ste"]
-    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
-    assert "6 of 24 heads" in capsys.readouterr().out
-    result = json.loads((folder / "result.json").read_text())
-    assert (result["budget"], result["num_heads"], result["seed"]) == (6, 24, 3)
-    assert result["method"] == "ste"
-    assert sum(len(heads) for layers in result["kept"].values() for heads in layers) == 6
-    assert result["parameters"] < result["parameters_dense"]
-    assert result["scores"]["test"]["chrf"]["signature"].startswith("chrF2|")
-    assert set(result["scores"]) == {"test"}
-    assert result["valid_loss"] > 0
-
-    record = yaml.safe_load((folder / "run.yaml").read_text())
-    assert set(record["versions"]) == {"python", "torch", "fairseq", "dsp_fairseq", "sacrebleu"}
-    assert record["seed"] == 3
-    assert len(record["commands"]) == 2
-    assert "--gate-estimator ste" in record["commands"][0]
-
-    # From the record alone, elsewhere: the same model.
-    again = tmp_path / "again"
-    run_command.main([str(folder / "run.yaml"), "--save-dir", str(again)])
-    repeated = json.loads((again / "result.json").read_text())
-    for name in ("scores", "kept", "valid_loss", "parameters"):
-        assert repeated[name] == result[name], name
-
-    # What is done is not done again, and nothing is overwritten.
-    monkeypatch.setattr(run_module, "run_logged", lambda *_: pytest.fail("it ran again"))
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
-    run_command.main([str(folder / "run.yaml")])
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    with pytest.raises(CommandExit, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
-        run_command.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
-
-    moved = record | {"data_sha256": "0" * 64}
-    (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
-    with pytest.raises(CommandExit, match="is not what this run was made from"):
-        run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
-    assert not (tmp_path / "none").exists()
-
-
 @pytest.mark.slow
 def test_an_interrupted_and_a_killed_sweep_give_the_same_table(recipe, tmp_path):
     content = {
@@ -215,18 +167,6 @@ def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeyp
     assert "bad-k6-s1 failed: fairseq-train failed" in printed.err
     assert str(tmp_path / "runs/bad-k6-s1/train.log") in printed.err
     assert [line["id"] for line in _table(tmp_path)] == ["good-k6-s1"]
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(recipe, tmp_path):
-    run_command.main(
-        [
-            *(str(recipe), "--num-of-heads", "6", "--save-dir", str(tmp_path / "two")),
-            *("--processes", "2", "--set", "ddp-backend=legacy_ddp"),
-        ]
-    )
-    assert "training on 2 devices" in (tmp_path / "two/train.log").read_text()
-    assert json.loads((tmp_path / "two/result.json").read_text())["budget"] == 6
 
 
 @pytest.mark.slow

@@ -1,0 +1,111 @@
+"""``dsp-run``: a run is recorded, repeated, and trained by two processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dsp_fairseq.cli import run as run_command
+from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.experiments import execute as run_module
+
+SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
+
+
+TRAIN = {
+    "arch": "dsp_transformer_tiny",
+    "share-all-embeddings": True,
+    "criterion": "dsp_label_smoothed_cross_entropy",
+    "label-smoothing": 0.1,
+    "optimizer": "dsp_adam",
+    "lr": "3e-3",
+    "lr-scheduler": "inverse_sqrt",
+    "warmup-updates": 5,
+    "max-tokens": 1200,
+    "max-update": 12,
+    "cooldown-steps": 6,
+    **{
+        f"{side}-{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in zip(SHAPE, (2, 32, 32, 4), strict=True)
+    },
+    "num-workers": 0,
+    "no-epoch-checkpoints": True,
+    "log-interval": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(corpus, tmp_path_factory) -> Path:
+    """A model of 24 heads that trains in a second; only the test split is translated."""
+    content = {
+        "name": "tiny",
+        "data": str(corpus),
+        "prepare": "bash data-prep/prepare-toy.sh --out DATA",
+        "train": TRAIN,
+        "generate": {"beam": 2, "max-len-b": 20, "remove-bpe": True},
+        "evaluate": ["test"],
+    }
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
+    recipe, corpus, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "first"
+    flags = ["--num-of-heads", "6", "--seed", "3", "--set", "gate-estimator=ste"]
+    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
+    assert "6 of 24 heads" in capsys.readouterr().out
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["budget"], result["num_heads"], result["seed"]) == (6, 24, 3)
+    assert result["method"] == "ste"
+    assert sum(len(heads) for layers in result["kept"].values() for heads in layers) == 6
+    assert result["parameters"] < result["parameters_dense"]
+    assert result["scores"]["test"]["chrf"]["signature"].startswith("chrF2|")
+    assert set(result["scores"]) == {"test"}
+    assert result["valid_loss"] > 0
+
+    record = yaml.safe_load((folder / "run.yaml").read_text())
+    assert set(record["versions"]) == {"python", "torch", "fairseq", "dsp_fairseq", "sacrebleu"}
+    assert record["seed"] == 3
+    assert len(record["commands"]) == 2
+    assert "--gate-estimator ste" in record["commands"][0]
+
+    # From the record alone, elsewhere: the same model.
+    again = tmp_path / "again"
+    run_command.main([str(folder / "run.yaml"), "--save-dir", str(again)])
+    repeated = json.loads((again / "result.json").read_text())
+    for name in ("scores", "kept", "valid_loss", "parameters"):
+        assert repeated[name] == result[name], name
+
+    # What is done is not done again, and nothing is overwritten.
+    monkeypatch.setattr(run_module, "run_logged", lambda *_: pytest.fail("it ran again"))
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run_command.main([str(recipe), *flags, "--save-dir", str(folder)])
+    run_command.main([str(folder / "run.yaml")])
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    with pytest.raises(CommandExit, match=r"other settings \(num-of-heads: 6 there, 8 here\)"):
+        run_command.main([str(recipe), *flags, "--num-of-heads", "8", "--save-dir", str(folder)])
+
+    moved = record | {"data_sha256": "0" * 64}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(moved))
+    with pytest.raises(CommandExit, match="is not what this run was made from"):
+        run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(recipe, tmp_path):
+    run_command.main(
+        [
+            *(str(recipe), "--num-of-heads", "6", "--save-dir", str(tmp_path / "two")),
+            *("--processes", "2", "--set", "ddp-backend=legacy_ddp"),
+        ]
+    )
+    assert "training on 2 devices" in (tmp_path / "two/train.log").read_text()
+    assert json.loads((tmp_path / "two/result.json").read_text())["budget"] == 6

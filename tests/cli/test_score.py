@@ -1,0 +1,36 @@
+"""``dsp-score`` of what fairseq-generate printed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import score as score_command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture
+def trained(train, folder):
+    """A frozen checkpoint with 6 of 24 heads, trained until its hypotheses are no coin tosses."""
+    path = folder / "run/checkpoint_last.pt"
+    if not path.exists():
+        assert train(path.parent, "--max-update", "100").status == 0
+    return path
+
+
+def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
+    heads_command.main([str(trained), "--json", "-"])
+    assert json.loads(capsys.readouterr().out)["budget"] == 6
+    output = folder / "test.out"
+    output.write_text(generate(trained).out)
+    score_command.main([str(output), "--data", str(corpus)])
+    out = capsys.readouterr().out
+    assert re.search(r"^sacrebleu +\d+\.\d\d +BLEU\|nrefs:1\|case:mixed.*tok:13a", out)
+    assert re.search(r"^tokenised bleu +\d+\.\d\d +BLEU\|.*tok:none", out, re.MULTILINE)
