@@ -29,9 +29,7 @@ def _check_outputs(checkpoint: Path, paths: Sequence[Path], force: bool) -> None
             raise PruningError(f"{path} exists: give --force to replace it")
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of ``dsp-heads``."""
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-heads",
         description="""\
@@ -63,8 +61,13 @@ and --num-of-heads shows what another K would keep.""",
         help="draw it too, in the format of the suffix .png, .svg or .pdf (needs matplotlib)",
     )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
-    args = parser.parse_args(argv)
+    return parser
 
+
+@command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``dsp-heads``."""
+    args = _parser().parse_args(argv)
     json_file = None if args.json in (None, "-") else Path(args.json)
     suffix = args.plot.suffix.lower() if args.plot else ""
     if args.plot:
