@@ -14,6 +14,7 @@ from torch import Tensor
 from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
 from ..checkpoints.validation import UNINITIALISED
+from ..checkpoints.weights import digest_of
 from ..errors import PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
@@ -38,6 +39,7 @@ class _Member:
         structure: the architecture, and the family's arguments that change the function.
         tensors: per name its shape and dtype, and the first name that shares its memory.
         fixed: the tensors that must be equal: integers, and gates other than importance.
+        digest: of all weights.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class _Member:
     structure: dict[str, Any]
     tensors: dict[str, tuple[torch.Size, torch.dtype, str]]
     fixed: dict[str, Tensor]
+    digest: str
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> _Member:
@@ -70,6 +73,7 @@ class _Member:
             {"architecture": architecture(args), **structure},
             tensors,
             {name: value for name, value in weights.items() if _is_fixed(name, value)},
+            digest_of(weights),
         )
 
     def described(self, name: str) -> str:
@@ -179,10 +183,6 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
         PruningError: the output exists, or the checkpoints have no common mean, and why.
     """
     refuse_existing(output)
-    resolved = [path.resolve() for path in paths]
-    for path in paths:
-        if resolved.count(path.resolve()) > 1:
-            raise PruningError(f"{path} is given twice: it would count double")
     members: list[_Member] = []
     sums: dict[str, Tensor] = {}
     for path in progress(paths, len(paths), "averaging", "checkpoints"):
@@ -190,6 +190,11 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
         member = _Member.of(checkpoint)
         if members:
             _check_same(members[0], member)
+        for other in members:
+            if other.digest == member.digest:
+                raise PruningError(
+                    f"{other.path} and {path} hold the same weights: they would count double"
+                )
         if all(member.updates > other.updates for other in members):
             result = checkpoint.derive(output, {})
         members.append(member)

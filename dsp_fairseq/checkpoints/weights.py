@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -89,3 +90,12 @@ def count_parameters(weights: Mapping[str, Tensor]) -> int:
 def count_bytes(weights: Mapping[str, Tensor]) -> int:
     """The size of these numbers."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _parameters(weights))
+
+
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """A digest of names and numbers: files of other names and states may hold the same weights."""
+    digest = hashlib.sha256()
+    for name, tensor in weights.items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -18,7 +18,7 @@ from ..errors import PruningError
 from ..modules.attention import GatedAttention
 from ..modules.head_rows import change_rows, spread_rows
 from .exporter import Exporter, Order, register_exporter
-from .parity import Hypothesis, Translations
+from .parity import Hypothesis, Translations, direction_of
 from .pruned import pruned_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ def _load(pruned: Checkpoint, data: Path | None) -> tuple[nn.Module, Any]:
     """The model and its task, as fairseq loads them."""
     if data is not None:
         check_dictionaries(data)
-    overrides = {} if data is None else {"data": str(data)}
+    overrides = direction_of(pruned.config("task"))
+    if data is not None:
+        overrides["data"] = str(data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.pt"
         pruned.save(path)
@@ -127,10 +129,11 @@ def _spec(args: Any, model: Any, heads: int, head_dim: int) -> Any:
         "activation": reader._SUPPORTED_ACTIVATIONS[args.activation_fn],
         "layernorm_embedding": bool(args.layernorm_embedding),
     }
-    spec = TransformerSpec(
-        TransformerEncoderSpec(args.encoder_layers, **shape),
-        TransformerDecoderSpec(args.decoder_layers, **shape),
-    )
+    projected = model.decoder.project_out_dim is not None
+    decoder = TransformerDecoderSpec(args.decoder_layers, project_in_out=projected, **shape)
+    if projected:
+        del decoder.project_in  # a translation model has none
+    spec = TransformerSpec(TransformerEncoderSpec(args.encoder_layers, **shape), decoder)
     with torch.no_grad():
         reader.set_transformer_encoder(spec.encoder, model.encoder)
         reader.set_transformer_decoder(spec.decoder, model.decoder)
@@ -151,8 +154,9 @@ def _refuse(pruned: Checkpoint, activations: Container[str]) -> None:
         "no_cross_attention",
         "adaptive_softmax_cutoff",
         "no_token_positional_embeddings",
+        "lang_tok_replacing_bos_eos",
     ):
-        if getattr(args, name):
+        if getattr(args, name, None):
             flag = name.replace("_", "-")
             raise PruningError(f"CTranslate2 has no counterpart of --{flag}")
     if args.activation_fn not in activations:
@@ -188,6 +192,7 @@ def translate_with_ctranslate2(
     """The best hypotheses of the sentences that another model translated, in their order."""
     ctranslate2 = _ctranslate2()
     source, target = original.task.source_dictionary, original.task.target_dictionary
+    token = _language_token(original.task)
     # CTranslate2 ends a sentence itself.
     lines = [[source[token] for token in tokens[:-1]] for tokens in original.sources]
     translator = ctranslate2.Translator(
@@ -199,6 +204,7 @@ def translate_with_ctranslate2(
         max_batch_size=32,
         max_decoding_length=original.longest,
         return_scores=True,
+        target_prefix=None if token is None else [[target[token]]] * len(lines),
     )
     return [
         Hypothesis(
@@ -207,3 +213,9 @@ def translate_with_ctranslate2(
         )
         for result in results
     ]
+
+
+def _language_token(task: Any) -> int | None:
+    """What a multilingual model's target starts with."""
+    _, spec = getattr(getattr(task, "args", None), "langtoks", {}).get("main", (None, None))
+    return task.data_manager.get_decoder_langtok(task.args.target_lang, spec) if spec else None

@@ -16,7 +16,7 @@ from ..files import in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
 from .exporter import EXPORTERS, Order
-from .parity import Agreement, agree, translate
+from .parity import Agreement, agree, direction_of, translate
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,11 @@ def export_checkpoint(
         checkpoint = Checkpoint(source, {**checkpoint.state, "model": weights})
     signature = _signature(checkpoint, head_map)
     agreement, exporter, weights = None, EXPORTERS[format], checkpoint.weights
-    if check is not None:
-        _check_data(checkpoint, check)
-        original = translate(source, check, budget=num_of_heads)
     with in_place_of(output) as part:
+        if check is not None:
+            _check_data(checkpoint, check)
+            direction = direction_of(checkpoint.config("task"))
+            original = translate(source, check, direction, budget=num_of_heads)
         order = Order(checkpoint, head_map, signature, data, quantization)
         parameters = exporter.write(order, output, part)
         if check is not None:

@@ -57,7 +57,7 @@ class Exporter(ABC):
 
     def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
         """What ``--check`` compares: the best hypotheses of the original's sentences."""
-        return translate(exported, original.data).hypotheses
+        return translate(exported, original.data, original.direction).hypotheses
 
 
 EXPORTERS: dict[str, Exporter] = {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import GenerationConfig
-from tqdm import tqdm
 
 from ..data.batches import load_split, split_batches
+from ..progress import progress
 
 TIE = 1e-4
 """Two hypotheses whose scores (mean log-probability per token) differ by less are a tie."""
@@ -32,6 +33,7 @@ class Translations:
 
     Attributes:
         data: the folder of the data.
+        direction: source and target language of a multilingual model.
         task: fairseq's task, with the dictionaries.
         sources: tokens of the sentences that the model can take, with what the task adds to them.
         hypotheses: the best of each of these.
@@ -40,6 +42,7 @@ class Translations:
     """
 
     data: Path
+    direction: Mapping[str, str]
     task: Any
     sources: list[list[int]]
     hypotheses: list[Hypothesis]
@@ -56,48 +59,72 @@ class Agreement:
         equal: those with the same hypothesis.
         ties: others whose scores do not differ.
         left_out: how many are too long for the model, and were not compared.
+        direction: of a multilingual model, the languages.
     """
 
     sentences: int
     equal: int
     ties: int
     left_out: int = 0
+    direction: str = ""
 
     def __str__(self) -> str:
         differ = self.sentences - self.equal
-        return "".join(
-            [
-                f"check        {self.equal} of {self.sentences} hypotheses are the same",
-                f"; of {differ} others {self.ties} are ties in score" if differ else "",
+        text = f"check        {self.equal} of {self.sentences} hypotheses are the same"
+        if differ:
+            text += f"; of {differ} others {self.ties} are ties in score"
+        if self.left_out:
+            text += (
                 f"; {self.left_out} of {self.sentences + self.left_out} sentences are too long for "
                 "the model and were left out"
-                if self.left_out
-                else "",
-            ]
-        )
+            )
+        return f"{text}; direction {self.direction}" if self.direction else text
+
+
+def direction_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """Of a multilingual model, the direction that its tools use: the first of ``--lang-pairs``."""
+    pairs = task.get("lang_pairs")
+    if not pairs or task.get("source_lang"):
+        return {}
+    first = (pairs.split(",") if isinstance(pairs, str) else pairs)[0]
+    return dict(zip(("source_lang", "target_lang"), first.split("-"), strict=True))
 
 
 def translate(
-    checkpoint: Path, data: Path, split: str = "test", beam: int = 5, budget: str | None = None
+    checkpoint: Path,
+    data: Path,
+    direction: Mapping[str, str] = MappingProxyType({}),
+    beam: int = 5,
+    budget: str | None = None,
 ) -> Translations:
-    """Best hypotheses of a whole split, as fairseq-generate finds them.
+    """Best hypotheses of the whole test split, as fairseq-generate finds them.
+
+    Args:
+        checkpoint: a file.
+        data: a folder of binarised data.
+        direction: what :func:`direction_of` says.
+        beam: the size of the beam.
+        budget: K, where the checkpoint is not frozen.
 
     Raises:
         PruningError: the data cannot be read.
     """
-    overrides = {"data": str(data)} | ({"num_of_heads": budget} if budget else {})
+    overrides = {"data": str(data), **direction}
+    if budget:
+        overrides["num_of_heads"] = budget
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(
         [str(checkpoint)], arg_overrides=overrides
     )
-    load_split(task, split)
+    load_split(task, "test")
     for model in models:
         model.prepare_for_inference_(cfg)
     config = GenerationConfig(beam=beam)
     generator = task.build_generator(models, config)
-    batches = split_batches(task, models, split, max_tokens=4000)
+    batches = split_batches(task, models, "test", max_tokens=4000)
     pad, found = task.source_dictionary.pad(), {}
     with torch.no_grad():
-        for sample in tqdm(batches, desc=f"translating with {Path(checkpoint).name}", leave=False):
+        what = f"translating with {checkpoint.name}"
+        for sample in progress(batches, len(batches), what, "batches"):
             sources = sample["net_input"]["src_tokens"].tolist()
             results = task.inference_step(generator, models, sample)
             for number, source, (best, *_) in zip(
@@ -108,10 +135,11 @@ def translate(
     in_order = [found[number] for number in sorted(found)]
     return Translations(
         data,
+        direction,
         task,
         [source for source, _ in in_order],
         [hypothesis for _, hypothesis in in_order],
-        size=len(task.dataset(split)),
+        size=len(task.dataset("test")),
         longest=min(config.max_len_b, *(model.max_decoder_positions() - 1 for model in models)),
     )
 
@@ -121,4 +149,5 @@ def agree(original: Translations, others: Sequence[Hypothesis]) -> Agreement:
     pairs = list(zip(original.hypotheses, others, strict=True))
     equal = sum(a.tokens == b.tokens for a, b in pairs)
     ties = sum(a.tokens != b.tokens and abs(a.score - b.score) < TIE for a, b in pairs)
-    return Agreement(len(pairs), equal, ties, original.size - len(pairs))
+    left_out, direction = original.size - len(pairs), "-".join(original.direction.values())
+    return Agreement(len(pairs), equal, ties, left_out, direction)

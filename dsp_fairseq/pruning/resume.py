@@ -151,16 +151,23 @@ def resolve_kept_heads(args: Any) -> None:
     So the configuration that is stored does not depend on another file.
 
     Raises:
-        PruningError: the file is not an exported checkpoint.
+        PruningError: the file is not an exported checkpoint, or another number of heads is asked
+            for than the model has.
     """
-    path = Path(args.kept_heads)
+    path, asked = Path(args.kept_heads), getattr(args, "num_of_heads", None)
     if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
+        number = sum(part.count(",") + 1 for part in args.kept_heads.split(";") if "=" in part)
+        if asked is not None and str(asked) != str(number):
+            raise PruningError(
+                f"--num-of-heads {asked}: this model was exported with {number} heads; export its "
+                "training checkpoint again for another number"
+            )
         return
     exported = load_checkpoint(path).args
     kept = getattr(exported, "kept_heads", None)
     if kept is None:
         raise PruningError(f"--kept-heads {path}: that is not a checkpoint that dsp-export wrote")
-    if getattr(args, "num_of_heads", None) not in (None, exported.num_of_heads):
+    if asked not in (None, exported.num_of_heads):
         raise PruningError(
             f"--kept-heads {path} has {exported.num_of_heads} heads: leave out --num-of-heads"
         )

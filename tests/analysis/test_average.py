@@ -22,7 +22,7 @@ def save(arguments, task, tmp_path):
 
     def save_model(name, heads=range(6), *, k=None, frozen=True, updates=7, change=None, **flags):
         args = arguments(str(len(heads) if k is None else k), **flags)
-        torch.manual_seed(len(name) + updates)
+        torch.manual_seed(sum(map(ord, name)) + updates)
         model = DspTransformerModel.build_model(args, task)
         gates = model.head_gates
         with torch.no_grad():
@@ -246,7 +246,19 @@ def test_nothing_is_overwritten_or_counted_twice(save, tmp_path):
     with pytest.raises(CommandExit, match="exists: remove it or give another --output"):
         main([str(path), "--output", str(path)])
     assert path.read_bytes() == before
-    assert "is given twice" in _refused([path, tmp_path / "." / "a.pt"], tmp_path)
+    same = "hold the same weights: they would count double"
+    assert same in _refused([path, tmp_path / "." / "a.pt"], tmp_path)
+    link, saved_again = tmp_path / "link.pt", tmp_path / "again.pt"
+    link.symlink_to(path)
+    # As fairseq saves a checkpoint a second time: the same weights in another file.
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "extra_state": {}}, saved_again)
+    assert saved_again.read_bytes() != before
+    for other in (link, saved_again):
+        message = _refused([path, save("b"), other], tmp_path)
+        assert message.endswith(f"{path} and {other} {same}")
+        other.unlink()
+    (tmp_path / "b.pt").unlink()
     (tmp_path / "bad.pt").write_bytes(before[:2000])
     assert "is not a checkpoint that can be loaded" in _refused(
         [path, tmp_path / "bad.pt"], tmp_path
