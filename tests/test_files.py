@@ -1,40 +1,63 @@
+"""Files are written whole or not at all, and never over another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
 import pytest
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.files import in_place_of, refuse_existing, write_whole
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    output = tmp_path / "new/folder/a.txt"
-    write_whole(output, "text")
-    assert output.read_text() == "text"
+def test_a_file_takes_its_name_at_the_end(tmp_path):
+    path = tmp_path / "deep/er/a.txt"
+    with in_place_of(path) as part:
+        part.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
 
     def fail():
-        with in_place_of(output) as part:
+        with in_place_of(path) as part:
             part.write_text("half")
-            raise RuntimeError
+            raise KeyboardInterrupt
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(KeyboardInterrupt):
         fail()
-    assert output.read_text() == "text"
-    assert list(output.parent.iterdir()) == [output], "nothing half-made is left"
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_folder_may_make_way_where_that_is_asked_for(tmp_path):
-    output = tmp_path / "out"
-    (output / "old").mkdir(parents=True)
-    with in_place_of(output, replace_folder=True) as part:
-        (part / "new").mkdir(parents=True)
-    assert [path.name for path in output.iterdir()] == ["new"]
+def test_a_folder_makes_way_where_that_is_allowed(tmp_path):
+    folder = tmp_path / "out"
+    for number in range(2):
+        with in_place_of(folder, replace_folder=True) as part:
+            part.mkdir()
+            (part / str(number)).touch()
+    assert [file.name for file in folder.iterdir()] == ["1"]
+    with pytest.raises(OSError, match="not empty"), in_place_of(folder) as part:
+        part.mkdir()
 
 
-def test_what_exists_is_refused(tmp_path):
-    refuse_existing(tmp_path / "none")
-    with pytest.raises(PruningError, match="exists: remove it"):
-        refuse_existing(tmp_path)
+def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(PruningError, match=r"cannot write .*a/b: .*/a is a file"):
+        write_whole(tmp_path / "a/b", "text")
+    with pytest.raises(PruningError, match="a exists: remove it or give another --output"):
+        refuse_existing(tmp_path / "a")
+    refuse_existing(tmp_path / "b")
 
+    def fail(self, content):
+        raise OSError(28, os.strerror(28))
 
-def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(PruningError, match=r"cannot write .*: .*file is a file"):
-        write_whole(tmp_path / "file/a.txt", "")
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(PruningError, match=r"cannot write .*b: No space left"):
+        write_whole(tmp_path / "b", b"bytes")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]

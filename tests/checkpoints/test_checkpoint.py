@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from saved_models import stored_config
 
 from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads.family import family_of
 
@@ -113,3 +114,61 @@ def test_an_architecture_that_leaves_numbers_open(gated, save, monkeypatch):
     config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
     with pytest.raises(PruningError, match="does not say its model's encoder_attention_heads"):
         read_head_map(save(gated(), config))
+
+
+@pytest.fixture
+def state(arguments, build):
+    """What fairseq-train writes, as far as the tools ask for it."""
+    return {
+        "args": None,
+        "cfg": {
+            "model": arguments(6),
+            "task": Namespace(_name="translation", source_lang="en"),
+            "common": {"seed": 3},
+            "checkpoint": None,
+        },
+        "model": build(6).state_dict(),
+        "optimizer_history": [{"num_updates": 5}, {"num_updates": 7}],
+        "extra_state": {"train_iterator": {"epoch": 2}, "best": 4.2},
+        "last_optimizer_state": {"state": {}},
+    }
+
+
+def test_the_configuration_by_groups_whatever_holds_them(state, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "x.pt", state)
+    assert checkpoint.config("task")["source_lang"] == "en"
+    assert checkpoint.config("common") == {"seed": 3}
+    assert checkpoint.config("checkpoint") == checkpoint.config("none") == {}
+    old = {**state, "args": Namespace(seed=4, **vars(state["cfg"]["model"])), "cfg": None}
+    assert Checkpoint(tmp_path / "x.pt", old).config("common")["seed"] == 4
+
+
+def test_updates_and_gates(state, tmp_path, build_stock):
+    checkpoint = Checkpoint(tmp_path / "x.pt", state)
+    assert (checkpoint.updates, checkpoint.has_gates, checkpoint.lacks_heads) == (7, True, False)
+    assert checkpoint.without_gates().keys() == build_stock().state_dict().keys()
+    nameless = {**state, "optimizer_history": None}
+    assert Checkpoint(tmp_path / "x.pt", nameless).updates == 0
+
+
+def test_a_derived_checkpoint_shares_nothing_that_may_change(state, tmp_path):
+    source = Checkpoint(tmp_path / "x.pt", state)
+    derived = source.derive(tmp_path / "y.pt", {"weight": torch.ones(2)})
+    assert derived.state["extra_state"] == {"train_iterator": {"epoch": 2}}
+    assert "last_optimizer_state" not in derived.state
+    derived.state["cfg"]["model"].num_of_heads = "9"
+    derived.state["cfg"]["common"]["seed"] = 9
+    assert source.state["cfg"]["model"].num_of_heads == 6
+    assert source.config("common") == {"seed": 3}
+    derived.save(tmp_path / "y.pt")
+    for read in (load_checkpoint, peek):
+        assert read(tmp_path / "y.pt").weights["weight"].tolist() == [1.0, 1.0]
+
+
+def test_a_full_disk_is_named_by_the_final_name(state, tmp_path, monkeypatch):
+    def fail(content, file):
+        raise RuntimeError("unexpected pos")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(PruningError, match=r"cannot write .*x\.pt: the disk is full"):
+        Checkpoint(tmp_path / "x.pt", state).save(tmp_path / "part")

@@ -1,12 +1,21 @@
-"""State dicts without closed heads."""
+"""State dicts without gates, without closed heads, counted and compared."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.formats import FORMAT
-from dsp_fairseq.checkpoints.weights import slice_weights
+from dsp_fairseq.checkpoints.weights import (
+    count_bytes,
+    count_parameters,
+    digest_of,
+    expand_weights,
+    slice_weights,
+    without_gates,
+    zero_weights,
+)
 from dsp_fairseq.export.export import export_checkpoint
 
 
@@ -31,3 +40,53 @@ def test_exported_weights_are_slices(checkpoint):
     for site, heads in head_map.kept.items():
         full = model.state_dict()[f"{site.module_name}.q_proj.weight"].view(4, 4, -1)
         assert torch.equal(weights[f"{site.module_name}.q_proj.weight"], full[heads].flatten(0, 1))
+
+
+@pytest.fixture
+def model(build):
+    return build(6)
+
+
+@pytest.fixture
+def mask():
+    return (torch.arange(24) % 5 == 0).float()
+
+
+def test_gates_are_left_out_and_nothing_else(model, build_stock):
+    weights = model.state_dict()
+    assert without_gates(weights).keys() == build_stock().state_dict().keys()
+    assert [name for name in weights if name.startswith("head_gates.")]
+
+
+def test_zeros_stand_where_closed_heads_were(model, mask):
+    weights, layout = model.state_dict(), model.head_gates.layout
+    sliced = slice_weights(weights, layout, mask)
+    zeroed = zero_weights(weights, layout, mask)
+    assert all(torch.equal(v, zeroed[k]) for k, v in expand_weights(sliced, layout, mask).items())
+    for site, heads in layout.kept(mask).items():
+        q = zeroed[f"{site.module_name}.q_proj.weight"].view(4, 4, 16)
+        out = zeroed[f"{site.module_name}.out_proj.weight"].view(16, 4, 4)
+        for head in range(4):
+            assert bool(q[head].any()) == bool(out[:, head].any()) == (head in heads)
+
+
+def test_parameters_are_counted_once(build):
+    tied = build(6, share_all_embeddings=True)
+    own = sum(p.numel() for name, p in tied.named_parameters() if "head_gates" not in name)
+    assert count_parameters(tied.state_dict()) == own
+    assert count_bytes(tied.state_dict()) == 4 * own
+    assert count_bytes({k: v.half() for k, v in build(6).state_dict().items()}) == 2 * (
+        count_parameters(build(6).state_dict())
+    )
+    # A site without heads has weights of no numbers, which share no memory.
+    empty = {"a.weight": torch.zeros(0, 3), "b.weight": torch.zeros(0, 3)}
+    assert count_parameters(empty) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.bool])
+def test_a_digest_is_of_names_and_numbers(dtype):
+    weights = {"a": torch.ones(3, 2).to(dtype), "b": torch.tensor(1).to(dtype)}
+    assert digest_of(weights) == digest_of({name: value.clone() for name, value in weights.items()})
+    renamed = {"a": weights["a"], "c": weights["b"]}
+    other = {"a": weights["a"].clone().fill_(0), "b": weights["b"]}
+    assert len({digest_of(each) for each in (weights, renamed, other)}) == 3

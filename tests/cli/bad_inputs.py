@@ -233,6 +233,9 @@ CHECKPOINT_CASES = [
          "cannot write a/out.pt: a is a file", TEXT),
     Case("dsp-average", "a full disk", "{frozen} --output out.pt", "cannot write out.pt",
          disk=5000),
+    Case("dsp-average", "the same weights under two names", "{frozen} copy.pt --output out.pt",
+         "copy.pt hold the same weights: they would count double",
+         {"copy.pt": FROZEN.read_bytes}),
     Case("dsp-export", "no checkpoint, but an empty file", "empty.pt --output out.pt",
          "empty.pt is not a checkpoint that can be loaded", {"empty.pt": ""}),
     Case("dsp-export", "a checkpoint cut off in the middle", "half.pt --output out.pt",
@@ -255,6 +258,8 @@ CHECKPOINT_CASES = [
          disk=5000),
     Case("dsp-export", "no data to check with", "{frozen} --check no --output out.pt",
          "there is no data folder no"),
+    Case("dsp-export", "several folders to check with", "{frozen} --check a:b --output out.pt",
+         "--check a:b names several folders: give the one of the test split"),
     Case("dsp-export", "a flag of another format",
          "{frozen} --quantization int8 --output out.pt",
          "--quantization belongs to --format ctranslate2"),
@@ -399,6 +404,9 @@ TRAIN_CASES = [
     Case("fairseq-generate", "K above the number of heads",
          """{frozen} --model-overrides "{{'num_of_heads': '99'}}\"""",
          "--num-of-heads 99 is not a whole number from 0 to 6"),
+    Case("fairseq-generate", "another number of heads than an exported model has",
+         """{exported} --model-overrides "{{'num_of_heads': '2'}}\"""",
+         "--num-of-heads 2: this model was exported with 3 heads"),
 ]  # fmt: skip
 
 # ---- data preparation

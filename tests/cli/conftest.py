@@ -135,13 +135,14 @@ def train(run, corpus) -> Callable[..., Outcome]:
         *flags: str | Path,
         gated: bool = True,
         cpu: bool = True,
+        tied: bool = True,
         data: Path = corpus,
     ) -> Outcome:
         defaults = COMMON | (GATED if gated else STOCK) | {"--save-dir": str(save_dir)}
         given = {str(flag) for flag in flags}
         rest = [part for pair in defaults.items() if pair[0] not in given for part in pair]
-        device = ["--cpu"] if cpu else []
-        return run("train", data, *device, "--share-all-embeddings", *rest, *flags)
+        switches = ["--cpu"] * cpu + ["--share-all-embeddings"] * tied
+        return run("train", data, *switches, *rest, *flags)
 
     return run_train
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import rank_heads as rank_command
 from dsp_fairseq.data.dataspec import DataSpec
+from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.export.ctranslate2 import translate_with_ctranslate2
+from dsp_fairseq.export.parity import agree, translate
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,93 @@ def test_the_stock_converter_takes_the_dense_shape(trained, corpus, folder):
         str(folder / "converted")
     )
     assert (folder / "converted/model.bin").exists()
+
+
+LEARNED = ("--encoder-learned-pos", "--decoder-learned-pos")
+POSITIONS = ("--max-source-positions", "--max-target-positions")
+SHORT = [part for flag in POSITIONS for part in (flag, "60")]
+
+
+@pytest.mark.parametrize(
+    "flags", [("--decoder-output-dim", "16"), (*LEARNED, *SHORT)], ids=["output", "positions"]
+)
+def test_ctranslate2_takes_other_shapes(train, folder, corpus, capsys, flags):
+    pytest.importorskip("ctranslate2")
+    run = folder / flags[0]
+    # Tied, the output would have the width of the embedding.
+    assert train(run, *flags, "--max-update", "60", tied=False).status == 0
+    export_command.main(
+        [
+            *(str(run / "checkpoint_last.pt"), "--format", "ctranslate2"),
+            *("--output", str(run / "ct2"), "--check", str(corpus)),
+        ]
+    )
+    same = int(re.search(r"(\d+) of 30 hypotheses are the same", capsys.readouterr().out)[1])
+    assert same >= 27
+
+
+@pytest.mark.parametrize("format", ["pruned", "ctranslate2"])
+def test_sentences_that_are_too_long_are_counted(trained, folder, corpus, capsys, format):
+    pytest.importorskip("ctranslate2")
+    state = torch.load(trained, weights_only=True)
+    limits = {"max_source_positions": 20, "max_target_positions": 20}
+    vars(state["cfg"]["model"]).update(limits)
+    state["cfg"]["task"].update(limits)
+    torch.save(state, folder / "short.pt")
+    output = folder / f"short-{format}"
+    export_command.main(
+        [
+            *(str(folder / "short.pt"), "--format", format, "--output", str(output)),
+            *("--check", str(corpus)),
+        ]
+    )
+    found = re.search(
+        r"(\d+) of (\d+) hypotheses are the same.*; (\d+) of 30 sentences are too long",
+        capsys.readouterr().out,
+    )
+    same, compared, left_out = map(int, found.groups())
+    assert compared + left_out == 30 and 0 < left_out < 30
+    assert same >= compared - 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["pruned", "ctranslate2"])
+def test_multilingual_models_are_checked_in_one_direction(train, folder, corpus, capsys, format):
+    pytest.importorskip("ctranslate2")
+    run = folder / "multilingual"
+    if not run.exists():
+        outcome = train(
+            *(run, "--task", "translation_multi_simple_epoch", "--lang-pairs", "de-en,en-de"),
+            *("--langs", "de,en", "--encoder-langtok", "tgt", "--decoder-langtok"),
+            *("--sampling-method", "temperature", "--max-update", "40"),
+        )
+        assert outcome.status == 0, outcome.log
+    output = run / format
+    export_command.main(
+        [
+            *(str(run / "checkpoint_last.pt"), "--format", format, "--output", str(output)),
+            *("--check", str(corpus)),
+        ]
+    )
+    out = capsys.readouterr().out
+    same = int(re.search(r"(\d+) of 30 hypotheses .*; direction de-en$", out, re.MULTILINE)[1])
+    if format == "pruned":
+        assert same == 30
+        return
+    # In beam search fairseq counts the language's token in the score of a hypothesis, CTranslate2
+    # does not; without a beam there is nothing to rank.
+    direction = {"source_lang": "de", "target_lang": "en"}
+    greedy = translate(run / "checkpoint_last.pt", corpus, direction, beam=1)
+    assert agree(greedy, translate_with_ctranslate2(output, greedy, beam=1)).equal >= 29
+
+
+def test_a_check_that_cannot_be_run_leaves_no_export(trained, folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(CommandExit, match="holds no dictionaries"):
+        export_command.main(
+            [str(trained), "--output", str(folder / "unchecked.pt"), "--check", f"{tmp_path}/data"]
+        )
+    assert not (folder / "unchecked.pt").exists()
 
 
 @pytest.mark.parametrize(

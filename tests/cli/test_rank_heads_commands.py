@@ -7,7 +7,8 @@ import re
 import pytest
 import torch
 
-from dsp_fairseq import USER_DIR
+from dsp_fairseq import USER_DIR, progress
+from dsp_fairseq.analysis.ranking import RANKINGS, register_ranking
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
@@ -105,7 +106,40 @@ def test_scoring_repeats_itself_and_steps_matter(dense, score, capsys):
         torch.load(once, weights_only=True)["model"]["head_gates.importance"],
         first["head_gates.importance"],
     )
-    assert "scored once" in capsys.readouterr().out
+    assert "scored once, on up to 2 batches of the train split" in capsys.readouterr().out
+
+
+def test_by_default_a_sample_is_scored_on_and_a_log_says_how_far_it_is(
+    dense, score, capsys, monkeypatch
+):
+    # 400 sentences make more than 20 batches of this size.
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    score(dense, "sample.pt", "--max-tokens", "100", "--one-shot")
+    captured = capsys.readouterr()
+    assert "on up to 20 batches of the train split" in captured.out
+    assert "scoring 24 heads: 19 of 20 batches done" in captured.err
+    score(dense, "all.pt", "--max-tokens", "100", "--one-shot", "--max-batches", "all")
+    captured = capsys.readouterr()
+    assert "on all batches of the train split" in captured.out
+    done = re.findall(r"scoring 24 heads: (\d+) of (\d+) batches done", captured.err)
+    assert int(done[-1][1]) == int(done[-1][0]) + 1 > 20
+
+
+def test_a_ranking_is_one_function_and_one_registration(dense, score, monkeypatch, capsys):
+    monkeypatch.setitem(RANKINGS, "by-number", None)  # so that it is gone afterwards
+
+    @register_ranking("by-number", "the last heads are the best")
+    def by_number(subject):
+        return lambda left: torch.arange(subject.layout.num_heads).double()
+
+    path = score(dense, "by-number.pt", method="by-number")
+    assert _mask(path).tolist() == [0.0] * 18 + [1.0] * 6
+    assert "method       by-number\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="by-number scores once"):
+        score(dense, "x", "--one-shot", method="by-number")
+    with pytest.raises(SystemExit):
+        rank_heads_command.main(["--help"])
+    assert "by-number    the last heads are the best" in capsys.readouterr().out
 
 
 def test_random_goes_by_its_seed_and_keeps_floors(dense, score):

@@ -1,7 +1,13 @@
+"""What a model needs before CTranslate2 takes it."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 
-from dsp_fairseq.export.ctranslate2 import pad_heads
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.export.ctranslate2 import pad_heads, write_ctranslate2
 from dsp_fairseq.modules.attention import GatedAttention
 
 
@@ -18,3 +24,25 @@ def test_heads_of_zero_weight_change_nothing(kept):
     assert attention.out_proj.weight.shape == (16, 12)
     after, _ = attention(x, x, x, need_weights=False)
     torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"encoder_attention_heads": 2}, "one head count, but --encoder-attention-heads is 2"),
+        ({"no_cross_attention": True}, "no counterpart of --no-cross-attention"),
+        ({"adaptive_softmax_cutoff": "5,9"}, "no counterpart of --adaptive-softmax-cutoff"),
+        ({"no_token_positional_embeddings": True}, "of --no-token-positional-embeddings"),
+        ({"lang_tok_replacing_bos_eos": True}, "no counterpart of --lang-tok-replacing-bos-eos"),
+        ({"activation_fn": "tanh"}, "no counterpart of --activation-fn tanh"),
+        ({"encoder_embed_dim": 8}, "wants --encoder-embed-dim and --decoder-embed-dim alike"),
+        ({"decoder_normalize_before": True}, "wants --encoder-normalize-before and --decoder-"),
+        ({"arch": "fconv"}, "fconv is no model whose heads are known"),
+    ],
+)
+def test_what_it_has_no_counterpart_of_is_named_by_its_flag(arguments, tmp_path, flags, message):
+    pytest.importorskip("ctranslate2")
+    pruned = Checkpoint(tmp_path / "x.pt", {"cfg": {"model": arguments(6, **flags)}, "model": {}})
+    with pytest.raises(PruningError, match=message):
+        write_ctranslate2(pruned, tmp_path / "out", None, "float32")
+    assert list(tmp_path.iterdir()) == []

@@ -109,3 +109,13 @@ def test_kept_heads_may_be_named_by_the_exported_file(checkpoint, build, tmp_pat
         build(None, kept_heads=str(path))
     with pytest.raises(CommandExit, match="the checkpoint has all its heads"):
         model.load_state_dict(torch.load(path, weights_only=True)["model"])
+
+
+@pytest.mark.parametrize("kept", ["encoder.self.0=1,3;decoder.cross.1=0", "none"])
+def test_an_exported_model_has_no_other_number_of_heads(build, kept):
+    number = 0 if kept == "none" else 3
+    for asked in (None, number, str(number)):
+        model = build(asked, kept_heads=kept)
+        assert int(model.head_gates.open_mask().sum()) == number
+    with pytest.raises(CommandExit, match=f"-heads 5: this model was exported with {number}"):
+        build("5", kept_heads=kept)

@@ -15,7 +15,9 @@ from dsp_fairseq.heads.budget import (
     parse_floors,
     trained_budgets,
 )
-from dsp_fairseq.heads.layout import HeadLayout, Site
+from dsp_fairseq.heads.layout import DECODER_SELF, ENCODER_SELF, HeadLayout, Site
+
+LAYOUT = HeadLayout({Site(ENCODER_SELF, 0): 2, Site(DECODER_SELF, 0): 3})
 
 
 @pytest.mark.parametrize(
@@ -38,15 +40,14 @@ def test_budgets_are_read_from_their_flag():
 
 
 def test_floors_are_kinds_with_counts():
-    layout = HeadLayout({Site("encoder.self", 0): 2, Site("decoder.self", 0): 3})
-    floors = parse_floors("decoder.self=2, encoder.self=1", layout)
+    floors = parse_floors("decoder.self=2, encoder.self=1", LAYOUT)
     assert floors == (((2, 3, 4), 2), ((0, 1), 1))
     check_floors("", floors, 3)
     with pytest.raises(PruningError, match="2 is below the 3 heads"):
         check_floors("x", floors, 2)
     for text in ("encoder=1", "encoder.self", "encoder.self=-1", "encoder.self=3"):
         with pytest.raises(PruningError, match="--keep-at-least"):
-            parse_floors(text, layout)
+            parse_floors(text, LAYOUT)
 
 
 def test_frozen_heads_can_be_had_in_trained_numbers_only():
@@ -57,3 +58,36 @@ def test_frozen_heads_can_be_had_in_trained_numbers_only():
     check_trained([12, 6], trained, "a.pt")
     with pytest.raises(PruningError, match=r"a\.pt is frozen at 6 and 12 heads"):
         check_trained([7], trained, "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is missing: give a whole number from 0 to 5"),
+        ("6", "6 is not a whole number from 0 to 5"),
+        ("-1", "-1 is not"),
+        ("2.5", "'2.5' is not"),
+        ("", "'' is not"),
+        ("2,2", "names a budget twice"),
+    ],
+)
+def test_what_is_no_budget(text, message):
+    with pytest.raises(PruningError, match=message):
+        parse_budgets(text, 5)
+
+
+def test_floors_are_of_the_kinds_that_the_model_has():
+    assert parse_floors("", LAYOUT) == ()
+    assert parse_floors("decoder.self=3, encoder.self=1", LAYOUT) == (
+        ((2, 3, 4), 3),
+        ((0, 1), 1),
+    )
+    for text, message in {
+        "decoder.cross=1": "KIND one of encoder.self, decoder.self",
+        "encoder.self": "write KIND=COUNT",
+        "encoder.self=-1": "write KIND=COUNT",
+        "encoder.self=1,encoder.self=1": "each kind once",
+        "encoder.self=3": "the model has 2 encoder.self heads",
+    }.items():
+        with pytest.raises(PruningError, match=message):
+            parse_floors(text, LAYOUT)
