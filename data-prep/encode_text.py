@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from prep_common import CommandParser, run_command
-from text_pipeline import apply_step, decode_lines, load_encoder
+from raw_text import decode_lines
+
+from dsp_text.settings import load_encoder
 
 DESCRIPTION = """\
 Encode new raw text exactly as a prepared data folder was encoded.
 
 Reads sentences from stdin (UTF-8, one a line) and writes their subword tokens to stdout,
-ready for fairseq-interactive.
+ready for fairseq-interactive. Line N of the output is line N of the input: where nothing can be
+seen, it is blank.
 """
 
 EPILOG = """\
@@ -29,8 +32,8 @@ example:
 def encode_stream(data_dir: Path, side: str, source: BinaryIO, sink: BinaryIO) -> None:
     """Write the tokens of every sentence of `source` to `sink`, each as soon as it is read."""
     encode = load_encoder(data_dir, side)
-    for tokens in apply_step(decode_lines(source, "stdin"), "stdin", encode):
-        sink.write(f"{tokens}\n".encode())
+    for _, sentence in decode_lines(source, "stdin"):
+        sink.write(f"{encode(sentence)}\n".encode())
         sink.flush()
 
 

@@ -14,47 +14,28 @@ import sys
 import tarfile
 import urllib.request
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from data_folder import is_prepared, make_folder
 from pair_corpus import (
     LengthRule,
-    Pair,
     Rule,
     SplitFiles,
-    corpus_of,
-    describe_tally,
+    Tally,
+    clean_pairs,
     keep_pairs,
     no_empty_side,
-    split_files,
 )
-from prep_common import (
-    CommandParser,
-    PrepError,
-    positive_int,
-    require_new,
-    run_command,
-    staged_folder,
-    step,
-)
-from prepare_text import (
-    SPLITS,
-    Corpus,
-    TextSettings,
-    add_common_options,
-    build,
-    check_direction,
-    describe,
-    is_prepared,
-    open_raw,
-    work_folder,
-    write_settings,
-)
-from text_pipeline import Cleaner, decode_lines
+from prep_common import CommandParser, positive_int, require_new, run_command, step
+from raw_text import Line, read_lines
+from text_settings import TextSettings, add_common_options, check_direction
 from tqdm import tqdm
+
+from dsp_text.errors import TextError
 
 URL = "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"
 LANGUAGES = ("de", "en")
@@ -115,7 +96,7 @@ def download(url: str, path: Path) -> None:
             raise OSError("broken off")
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise PrepError(
+        raise TextError(
             f"could not download {url} ({reason}); "
             "get de-en.tgz another way and give it with --from"
         ) from error
@@ -134,7 +115,7 @@ def unpack(archive: Path, folder: Path) -> None:
                     with content, (folder / name).open("wb") as stream:
                         shutil.copyfileobj(content, stream)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise PrepError(f"{archive} is not a whole tar archive; fetch it again") from error
+        raise TextError(f"{archive} is not a whole tar archive; fetch it again") from error
 
 
 def locate(folder: Path) -> Path:
@@ -143,7 +124,7 @@ def locate(folder: Path) -> Path:
     place = inner if inner.is_dir() else folder
     for name in FILES:
         if not (place / name).is_file():
-            raise PrepError(f"{folder} holds no {name}; give de-en.tgz or its folder with --from")
+            raise TextError(f"{folder} holds no {name}; give de-en.tgz or its folder with --from")
     return place
 
 
@@ -155,7 +136,7 @@ def corpus_folder(origin: Path | None, scratch: Path) -> Path:
     if origin.is_dir():
         return locate(origin)
     if not origin.is_file():
-        raise PrepError(f"there is no {origin}; give another --from")
+        raise TextError(f"there is no {origin}; give another --from")
     unpacked = scratch / "unpacked"
     unpacked.mkdir()
     unpack(origin, unpacked)
@@ -170,74 +151,66 @@ def hash_files(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def training_sentences(path: Path) -> Iterator[str]:
+def training_sentences(path: Path) -> Iterator[Line]:
     """Yield the sentences of a training file, titles and descriptions included."""
-    for line in read_lines(path):
+    for place, line in read_lines(path, path.name):
         if not re.search("<(url|talkid|keywords)>", line):
-            yield re.sub("</?(title|description)>", "", line)
+            yield place, re.sub("</?(title|description)>", "", line)
 
 
-def tested_sentences(path: Path) -> Iterator[str]:
+def tested_sentences(path: Path) -> Iterator[Line]:
     """Yield the sentences of a test file, with typewriter apostrophes, as the field has them."""
-    for line in read_lines(path):
+    for place, line in read_lines(path, path.name):
         if "<seg id" in line:
-            yield re.sub(r'<seg id="\d*">\s*|\s*</seg>\s*', "", line).replace("’", "'")
+            yield place, re.sub(r'<seg id="\d*">\s*|\s*</seg>\s*', "", line).replace("’", "'")
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file."""
-    with open_raw(path) as stream:
-        yield from decode_lines(stream, path.name, allow_empty=True)
-
-
-def read_pairs(text: TextSettings, folder: Path, name: str) -> list[Pair]:
-    """Return the pairs of the training files, or of one of the tests."""
-    first, second = (
+def read_halves(text: TextSettings, folder: Path, name: str) -> list[list[Line]]:
+    """Return the sentences of the training files, or of one of the tests."""
+    halves = first, second = [
         list(
             training_sentences(folder / f"{name}.{code}")
             if name == TRAIN
             else tested_sentences(folder / f"{name}.{code}.xml")
         )
         for code in text.languages
-    )
+    ]
     if len(first) != len(second):
-        raise PrepError(
+        raise TextError(
             f"{name} has {len(first)} sentences in {text.source} but {len(second)} in "
             f"{text.target}; fetch the archive again"
         )
-    return list(zip(first, second, strict=True))
+    return halves
 
 
-def select(text: TextSettings, folder: Path, work: Path) -> None:
-    """Write the pairs, raw and cleaned, into their splits in `work`."""
-    cleaners = list(text.cleaners().values())
-    with split_files(work, text.languages) as files:
-        step("cleaning train and valid")
-        pairs = read_pairs(text, folder, TRAIN)
-        splits = ("train" if number % VALID_EVERY else "valid" for number in count(1))
-        _write(pairs, cleaners, [no_empty_side, LengthRule(LONGEST, RATIO)], splits, files)
-        step("cleaning test")
-        pairs = [pair for name in TESTS for pair in read_pairs(text, folder, name)]
-        _write(pairs, cleaners, [no_empty_side], ("test" for _ in count()), files)
+def write_splits(text: TextSettings, folder: Path, files: SplitFiles) -> None:
+    """Write the kept pairs into their splits."""
+    step("cleaning train and valid")
+    splits = ("train" if number % VALID_EVERY else "valid" for number in count(1))
+    rules = [no_empty_side, LengthRule(LONGEST, RATIO)]
+    _write(text, read_halves(text, folder, TRAIN), rules, splits, files)
+    step("cleaning test")
+    tests = zip(*(read_halves(text, folder, name) for name in TESTS), strict=True)
+    halves = [list(chain.from_iterable(half)) for half in tests]
+    _write(text, halves, [no_empty_side], repeat("test"), files)
 
 
 def _write(
-    pairs: list[Pair],
-    cleaners: Sequence[Cleaner],
+    text: TextSettings,
+    halves: Sequence[Sequence[Line]],
     rules: Sequence[Rule],
     splits: Iterator[str],
     files: SplitFiles,
 ) -> None:
-    tally: Counter[str] = Counter()
-    progress = tqdm(pairs, "pairs", disable=None)
-    for raw, cleaned in keep_pairs(progress, cleaners, rules, tally):
-        files.write(next(splits), raw, cleaned)
-    step(describe_tally(tally))
+    tally = Tally()
+    pairs = tqdm(clean_pairs(halves, text.cleaners()), "pairs", len(halves[0]), disable=None)
+    for pair in keep_pairs(pairs, rules, tally):
+        files.write(next(splits), pair)
+    tally.say()
 
 
-def warn_of_counts(corpus: Corpus, source: str) -> None:
+def warn_of_counts(counts: Mapping[str, int]) -> None:
     """Say which splits have other line counts than the standard preparation gives."""
-    counts = {split: corpus[split][source].lines for split in SPLITS}
     if counts == STANDARD_LINES:
         step("line counts are the standard ones: train 160,239, valid 7,283, test 6,750")
     for split, lines in counts.items():
@@ -308,13 +281,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings["sha256_files"] = hash_files(source)
         if args.if_missing and is_prepared(args.out, settings):
             return
-        with staged_folder(args.out) as folder, work_folder(folder) as work:
-            select(text, source, work)
-            corpus = corpus_of(work, SPLITS, text)
-            warn_of_counts(corpus, text.source)
-            build(text, corpus, work, folder, args.workers)
-            write_settings(folder, settings | describe(corpus))
-    step(f"wrote {args.out}")
+
+        def fill(files: SplitFiles) -> dict[str, Any]:
+            write_splits(text, source, files)
+            record = settings | files.describe()
+            warn_of_counts(files.lines)
+            return record
+
+        make_folder(args.out, text, args.workers, fill)
 
 
 if __name__ == "__main__":

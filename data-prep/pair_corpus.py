@@ -5,31 +5,55 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
-from prep_common import PrepError
-from prepare_text import Corpus, TextSettings, check_raw, clean_path, read_lines
-from text_pipeline import Cleaner
+from prep_common import step
+from raw_text import Line, RawFile, check_raw
 
-Pair = tuple[str, str]
-Rule = Callable[[Pair], "str | None"]
-"""Says why a cleaned pair is left out, or None."""
+from dsp_text.blank import is_blank
+from dsp_text.cleaner import Cleaner
+from dsp_text.errors import TextError
+
+SPLITS = ("train", "valid", "test")
+
+
+class Sentence(NamedTuple):
+    """One side of a pair: its place in the user's file, as it came in, and cleaned."""
+
+    place: str
+    raw: str
+    cleaned: str
+
+
+Pair = tuple[Sentence, Sentence]
+Rule = Callable[[tuple[str, str]], "str | None"]
+"""Says why a pair, given as its cleaned sides, is left out, or None."""
 
 LONGEST_WORD = 1000
 """Characters; the limit of Moses' clean-corpus-n, too."""
 
 KEPT = "kept"
+NAMED = 10
+"""Lines of a file that a message names before it counts the others."""
 
 
-def no_empty_side(pair: Pair) -> str | None:
+def clean_pairs(halves: Sequence[Iterable[Line]], cleaners: Sequence[Cleaner]) -> Iterator[Pair]:
+    """Yield the pairs of two halves that match line by line."""
+    for lines in zip(*halves, strict=True):
+        first, second = (
+            Sentence(*line, clean(line[1])) for line, clean in zip(lines, cleaners, strict=True)
+        )
+        yield first, second
+
+
+def no_empty_side(pair: tuple[str, str]) -> str | None:
     """Leave out pairs of which a side shows nothing."""
-    visible = (any(mark.isprintable() and mark != " " for mark in side) for side in pair)
-    return None if all(visible) else "empty"
+    return "empty" if any(map(is_blank, pair)) else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,7 @@ class LengthRule:
     longest: int
     ratio: float
 
-    def __call__(self, pair: Pair) -> str | None:
+    def __call__(self, pair: tuple[str, str]) -> str | None:
         """Say why this pair, neither side of which is empty, is left out."""
         words = [side.split(" ") for side in pair]
         shorter, longer = sorted(map(len, words))
@@ -62,7 +86,7 @@ class DuplicateRule:
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
-    def __call__(self, pair: Pair) -> str | None:
+    def __call__(self, pair: tuple[str, str]) -> str | None:
         """Say whether this pair came before, and remember it."""
         known = len(self._seen)
         self._seen.add(digest("\n".join(pair)))
@@ -75,7 +99,7 @@ class Occurrences:
     def __init__(self) -> None:
         self._digests = (array("Q"), array("Q"))
 
-    def add(self, pair: Pair) -> None:
+    def add(self, pair: tuple[str, str]) -> None:
         """Remember a pair."""
         for side, digests in zip(pair, self._digests, strict=True):
             digests.append(digest(side))
@@ -96,46 +120,116 @@ def digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def keep_pairs(
-    pairs: Iterable[Pair], cleaners: Sequence[Cleaner], rules: Sequence[Rule], tally: Counter[str]
-) -> Iterator[tuple[Pair, Pair]]:
-    """Yield the pairs that no rule leaves out, raw and cleaned; count all in `tally`."""
-    for raw in pairs:
-        first, second = (clean(side) for clean, side in zip(cleaners, raw, strict=True))
-        cleaned = (first, second)
+class Tally:
+    """What became of pairs: how many were kept, why others were not, where one shows nothing."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+        self.blanks: list[str] = []
+
+    def __str__(self) -> str:
+        """Say what was kept and left out."""
+        reasons = self.reasons.most_common()
+        left_out = [f"{count:,} {reason}" for reason, count in reasons if reason != KEPT]
+        return (
+            f"kept {self.reasons[KEPT]:,} of {self.reasons.total():,} pairs"
+            f" (left out: {'; '.join(left_out) or 'none'})"
+        )
+
+    def say(self) -> None:
+        """Tell the user what was kept and left out, and where nothing can be seen."""
+        step(str(self))
+        if self.blanks:
+            step(f"empty: {self.name_blanks()}")
+
+    def name_blanks(self) -> str:
+        """Return the lines where nothing can be seen, file by file."""
+        lines: dict[str, list[str]] = {}
+        for place in self.blanks:
+            name, _, number = place.rpartition(", line ")
+            lines.setdefault(name, []).append(number)
+        return "; ".join(
+            f"{name}, line {', '.join(numbers[:NAMED])}"
+            + (f" and {len(numbers) - NAMED:,} more" if len(numbers) > NAMED else "")
+            for name, numbers in lines.items()
+        )
+
+
+def keep_pairs(pairs: Iterable[Pair], rules: Sequence[Rule], tally: Tally) -> Iterator[Pair]:
+    """Yield the pairs that no rule leaves out, and count all in `tally`."""
+    for pair in pairs:
+        cleaned = (pair[0].cleaned, pair[1].cleaned)
         reason = next(filter(None, (rule(cleaned) for rule in rules)), KEPT)
-        tally[reason] += 1
+        tally.reasons[reason] += 1
+        tally.blanks += [sentence.place for sentence in pair if is_blank(sentence.cleaned)]
         if reason == KEPT:
-            yield raw, cleaned
-
-
-def describe_tally(tally: Counter[str]) -> str:
-    """Return in words what `keep_pairs` counted."""
-    left_out = [f"{count:,} {reason}" for reason, count in tally.most_common() if reason != KEPT]
-    return (
-        f"kept {tally[KEPT]:,} of {tally.total():,} pairs"
-        f" (left out: {'; '.join(left_out) or 'none'})"
-    )
+            yield pair
 
 
 class SplitFiles:
-    """The files that pairs are written to, raw and cleaned, one of each a split and language."""
+    """The files that pairs are written to while a data folder is made.
+
+    Every split and language has the raw sentences, the cleaned ones and, unless it is trained on,
+    their places in the user's files.
+
+    Attributes:
+        languages: the source and the target language.
+        lines: how many pairs each split has.
+    """
 
     def __init__(self, work: Path, languages: Sequence[str], stack: ExitStack) -> None:
+        self.languages = languages
+        self.lines: Counter[str] = Counter()
         self._work = work
-        self._languages = languages
         self._stack = stack
-        self._streams: dict[Path, TextIO] = {}
+        self._streams: dict[tuple[str, str, str], TextIO] = {}
 
-    def write(self, split: str, raw: Pair, cleaned: Pair) -> None:
+    def path(self, split: str, language: str, kind: str) -> Path:
+        """Return the file of one half, with all that was written; kinds are Sentence's fields."""
+        if not self.lines[split]:
+            raise TextError(f"no pair is left for {split}; give more text")
+        stream = self._streams[split, language, kind]
+        stream.flush()
+        return Path(stream.name)
+
+    def write(self, split: str, pair: Pair) -> None:
         """Write a pair to its split."""
-        for language, *texts in zip(self._languages, raw, cleaned, strict=True):
-            paths = (raw_path(self._work, split, language), clean_path(self._work, split, language))
-            for path, text in zip(paths, texts, strict=True):
-                if path not in self._streams:
+        self.lines[split] += 1
+        for language, sentence in zip(self.languages, pair, strict=True):
+            for kind, text in sentence._asdict().items():
+                if split == "train" and kind == "place":
+                    continue
+                key = (split, language, kind)
+                if key not in self._streams:
+                    path = self._work / ".".join((split, kind, language))
                     stream = path.open("x", encoding="utf-8", newline="\n")
-                    self._streams[path] = self._stack.enter_context(stream)
-                self._streams[path].write(f"{text}\n")
+                    self._streams[key] = self._stack.enter_context(stream)
+                self._streams[key].write(f"{text}\n")
+
+    def read(self, split: str, language: str, kind: str) -> Iterator[str]:
+        """Yield what was written of one half."""
+        with self.path(split, language, kind).open(encoding="utf-8", newline="\n") as stream:
+            for line in stream:
+                yield line.removesuffix("\n")
+
+    def pairs(self, split: str) -> Iterator[Pair]:
+        """Yield the pairs of a split, which is not trained on."""
+        first, second = (
+            map(Sentence, *(self.read(split, language, kind) for kind in Sentence._fields))
+            for language in self.languages
+        )
+        yield from zip(first, second, strict=True)
+
+    def describe(self) -> dict[str, object]:
+        """Return the line counts and hashes of the raw text; every split needs a pair."""
+        raw = {
+            split: {
+                language: check_raw(self.path(split, language, "raw"))
+                for language in self.languages
+            }
+            for split in SPLITS
+        }
+        return describe(raw)
 
 
 @contextmanager
@@ -145,26 +239,11 @@ def split_files(work: Path, languages: Sequence[str]) -> Iterator[SplitFiles]:
         yield SplitFiles(work, languages, stack)
 
 
-def read_split(work: Path, split: str, languages: Sequence[str]) -> Iterator[tuple[Pair, Pair]]:
-    """Yield the pairs, raw and cleaned, that `SplitFiles` wrote to a split."""
-    raw, cleaned = (
-        zip(*(read_lines(path(work, split, language)) for language in languages), strict=True)
-        for path in (raw_path, clean_path)
-    )
-    yield from zip(raw, cleaned, strict=True)
-
-
-def raw_path(work: Path, split: str, language: str) -> Path:
-    """Return where the raw text of one half lives while a folder is made."""
-    return work / f"{split}.raw.{language}"
-
-
-def corpus_of(work: Path, splits: Iterable[str], text: TextSettings) -> Corpus:
-    """Return what `SplitFiles` wrote as a corpus; every split needs a pair."""
-    corpus = {}
-    for split in splits:
-        paths = {language: raw_path(work, split, language) for language in text.languages}
-        if not all(path.exists() for path in paths.values()):
-            raise PrepError(f"no pair is left for {split}; give more text")
-        corpus[split] = {language: check_raw(path) for language, path in paths.items()}
-    return corpus
+def describe(corpus: Mapping[str, Mapping[str, RawFile]]) -> dict[str, object]:
+    """Return what prep.json says of the raw text of every split and language, flat."""
+    lines = {f"lines_{split}": next(iter(half.values())).lines for split, half in corpus.items()}
+    return lines | {
+        f"sha256_{split}_{language}": half.sha256
+        for split, halves in corpus.items()
+        for language, half in sorted(halves.items())
+    }

@@ -7,50 +7,36 @@ import argparse
 import math
 import random
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from data_folder import is_prepared, make_folder
 from pair_corpus import (
     KEPT,
+    SPLITS,
     DuplicateRule,
     LengthRule,
     Occurrences,
-    Pair,
     Rule,
-    corpus_of,
-    describe_tally,
+    SplitFiles,
+    Tally,
+    clean_pairs,
     keep_pairs,
     no_empty_side,
-    read_split,
-    split_files,
 )
-from prep_common import (
-    CommandParser,
-    PrepError,
-    positive_int,
-    require_new,
-    run_command,
-    staged_folder,
-    step,
-)
-from prepare_text import (
-    SPLITS,
-    RawFile,
+from prep_common import CommandParser, positive_int, require_new, run_command, step
+from raw_text import RawFile, check_halves, read_lines
+from text_settings import (
     TextSettings,
     add_common_options,
     add_text_options,
-    build,
-    check_counts,
-    check_raw,
-    describe,
-    is_prepared,
     language_code,
     text_settings,
-    work_folder,
-    write_settings,
 )
 from tqdm import tqdm
+
+from dsp_text.errors import TextError
 
 HELD_OUT_SHARE = 0.02
 HELD_OUT_MOST = 2000
@@ -78,7 +64,7 @@ appears only when it is whole.
 def find_file(path: Path, option: str) -> Path:
     """Return the path of an existing file."""
     if not path.is_file():
-        raise PrepError(f"there is no file {path}; give another {option}")
+        raise TextError(f"there is no file {path}; give another {option}")
     return path
 
 
@@ -86,14 +72,8 @@ def guess_language(path: Path, option: str) -> str:
     """Return the language that a file's name ends in, as in my.de or my.de.gz."""
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if not re.fullmatch(r"\.[a-z]{2}", suffix):
-        raise PrepError(f"{path} does not end in a language such as .de; give {option} as well")
+        raise TextError(f"{path} does not end in a language such as .de; give {option} as well")
     return suffix[1:]
-
-
-def raw_pairs(source: RawFile, target: RawFile) -> Iterator[Pair]:
-    """Yield the raw pairs, showing the progress."""
-    pairs = zip(source.sentences(), target.sentences(), strict=True)
-    yield from tqdm(pairs, "pairs", source.lines, disable=None)
 
 
 def split_sizes(pairs: int, valid: int | None, test: int | None) -> dict[str, int]:
@@ -108,7 +88,7 @@ def draw_splits(
     """Draw the positions of the held-out pairs; all others are for training."""
     wanted = sum(sizes.values())
     if wanted > len(candidates) or wanted >= pairs:
-        raise PrepError(
+        raise TextError(
             f"{pairs:,} pairs are left, {len(candidates):,} of them with sentences that come once: "
             f"too few for {sizes['valid']:,} in valid, {sizes['test']:,} in test and the rest in "
             "train; give more text or a smaller --valid and --test"
@@ -117,26 +97,27 @@ def draw_splits(
     return {next(drawn): split for split, size in sizes.items() for _ in range(size)}
 
 
-def select(args: argparse.Namespace, text: TextSettings, halves: list[RawFile], work: Path) -> None:
-    """Write the kept pairs of the two files, raw and cleaned, into their splits in `work`."""
+def write_splits(
+    args: argparse.Namespace, text: TextSettings, halves: list[RawFile], files: SplitFiles
+) -> None:
+    """Write the kept pairs of the two files into their splits."""
     step("cleaning the text")
     rules: list[Rule] = [no_empty_side, LengthRule(args.max_length, args.max_ratio)]
     if not args.keep_duplicates:
         rules.append(DuplicateRule())
-    tally: Counter[str] = Counter()
-    occurrences = Occurrences()
-    cleaners = list(text.cleaners().values())
-    with split_files(work, text.languages) as files:
-        for raw, cleaned in keep_pairs(raw_pairs(*halves), cleaners, rules, tally):
-            files.write(KEPT, raw, cleaned)
-            occurrences.add(cleaned)
-    step(describe_tally(tally))
+    tally, occurrences = Tally(), Occurrences()
+    pairs = clean_pairs([read_lines(half.path) for half in halves], text.cleaners())
+    pairs = tqdm(pairs, "pairs", halves[0].lines, disable=None)
+    for pair in keep_pairs(pairs, rules, tally):
+        files.write(KEPT, pair)
+        occurrences.add((pair[0].cleaned, pair[1].cleaned))
+    tally.say()
 
-    sizes = split_sizes(tally[KEPT], args.valid, args.test)
-    held_out = draw_splits(tally[KEPT], occurrences.unique(), sizes, args.seed)
-    with split_files(work, text.languages) as files:
-        for position, (raw, cleaned) in enumerate(read_split(work, KEPT, text.languages)):
-            files.write(held_out.get(position, "train"), raw, cleaned)
+    kept = files.lines[KEPT]
+    sizes = split_sizes(kept, args.valid, args.test)
+    held_out = draw_splits(kept, occurrences.unique(), sizes, args.seed)
+    for position, pair in enumerate(files.pairs(KEPT)):
+        files.write(held_out.get(position, "train"), pair)
 
 
 def describe_choice(args: argparse.Namespace, halves: list[RawFile]) -> dict[str, object]:
@@ -214,17 +195,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_new(args.out)
 
     step("checking the raw text")
-    halves = [check_raw(path, allow_empty=True) for path in paths]
-    check_counts(halves)
+    halves = check_halves(paths)
     settings = text.record() | describe_choice(args, halves)
     if args.if_missing and is_prepared(args.out, settings):
         return
-    with staged_folder(args.out) as folder, work_folder(folder) as work:
-        select(args, text, halves, work)
-        corpus = corpus_of(work, SPLITS, text)
-        build(text, corpus, work, folder, args.workers)
-        write_settings(folder, settings | describe(corpus))
-    step(f"wrote {args.out}")
+
+    def fill(files: SplitFiles) -> dict[str, Any]:
+        write_splits(args, text, halves, files)
+        return settings | files.describe()
+
+    make_folder(args.out, text, args.workers, fill)
 
 
 if __name__ == "__main__":

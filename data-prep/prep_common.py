@@ -1,4 +1,4 @@
-"""What every data-prep command shares: errors, option parsing, all-or-nothing folders."""
+"""What every data-prep command shares: option parsing, one-line errors, all-or-nothing folders."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from dsp_text.errors import TextError
+
 EXIT_REFUSED = 2
-
-
-class PrepError(Exception):
-    """A refusal the user can act on; its text is one line that says what to do."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -49,7 +47,7 @@ def run_command(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
     try:
         main(None)
         sys.stdout.flush()
-    except PrepError as error:
+    except TextError as error:
         _quit(f"{prog}: error: {error}", EXIT_REFUSED)
     except BrokenPipeError:
         # The reader has gone; stdout must not be flushed into it again at exit.
@@ -83,7 +81,7 @@ def staged_folder(out: Path) -> Iterator[Path]:
 def require_new(out: Path) -> None:
     """Refuse an output path that is already taken, be it by a broken link."""
     if os.path.lexists(out):
-        raise PrepError(f"{out} exists; remove it or give another --out")
+        raise TextError(f"{out} exists; remove it or give another --out")
 
 
 def step(message: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import prep_common as common
 from toy_grammar import BE, LEXICON, NOTHING, Clause, Nominal, Word, phrase, relative_pronoun, say
 
+from dsp_text.errors import TextError
+
 DESCRIPTION = """\
 Write a small German-English parallel corpus from a grammar made for this project.
 
@@ -157,10 +159,10 @@ class Sampler:
 def draw_pairs(count: int, seed: int) -> list[tuple[str, str]]:
     """Draw pairs of which no two share their German or their English, in random order.
 
-    Raises PrepError for more than MOST_PAIRS.
+    Raises TextError for more than MOST_PAIRS.
     """
     if count > MOST_PAIRS:
-        raise common.PrepError(f"{count} pairs are too many; ask for {MOST_PAIRS} or fewer")
+        raise TextError(f"{count} pairs are too many; ask for {MOST_PAIRS} or fewer")
     sampler, pairs, seen = Sampler(seed), dict[str, str](), set[str]()
     while len(pairs) < count:
         german, english = sampler.pair()

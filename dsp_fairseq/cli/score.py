@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from ..evaluation.bleu import score_file
+from ..evaluation.bleu import TOKENIZERS, score_file
 from .parser import CommandParser, command
 
 
@@ -19,20 +18,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="dsp-score",
         formatter_class=argparse.HelpFormatter,
         description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
-        "signs them, and BLEU over tokens beside them.",
+        "signs them, and BLEU over tokens beside them. The references in the output have to be "
+        "those of the data. The ceiling, said where it is below 100, is the score of the reference "
+        "itself after the preparation and back.",
         epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
     )
     parser.add_argument("generated", type=Path, help="output of fairseq-generate")
     parser.add_argument("--data", type=Path, required=True, help="folder that data-prep/ made")
     parser.add_argument("--split", default="test", choices=("test", "valid"))
+    parser.add_argument(
+        "--tokenize",
+        choices=TOKENIZERS,
+        help="sacreBLEU's tokeniser (default: zh, ja-mecab and ko-mecab for these languages, "
+        "char for others without spaces, or else 13a)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     args = parser.parse_args(argv)
-    scores = score_file(args.generated, args.data, args.split)
+    scores = score_file(args.generated, args.data, args.split, args.tokenize)
     if args.json:
-        print(json.dumps({name: asdict(score) for name, score in scores.items()}))
+        print(json.dumps({name: score.record() for name, score in scores.items()}))
         return
     for name, score in scores.items():
-        print(f"{name.replace('_', ' '):<15} {score.score:6.2f}   {score.signature}")
+        print(f"{name.replace('_', ' '):<15} {score}")
 
 
 if __name__ == "__main__":

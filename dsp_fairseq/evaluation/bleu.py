@@ -2,186 +2,160 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
-from sacremoses import MosesDetokenizer
 
 from ..errors import PruningError
+from .generated import read_output
+from .references import References, check_length, check_references, read_references, references_of
 
-SAME_REFERENCES = 50.0
-"""References that went through the preparation and back have a BLEU well above this."""
+logger = logging.getLogger(__name__)
 
-_LINE = re.compile(r"^([HT])-(\d+)\t(.*)$")
+TOKENIZERS = sorted(BLEU.TOKENIZERS)
+"""What sacreBLEU can divide plain text into words with."""
+
+_OF_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
+    # Written without spaces too, but without a tokeniser of their own.
+    ("th", "lo", "km", "my", "bo"),
+    "char",
+)
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score from 0 to 100 and the sacreBLEU signature that names every setting behind it."""
+    """A score from 0 to 100 and the sacreBLEU signature that names every setting behind it.
+
+    Attributes:
+        score: the score.
+        signature: sacreBLEU's.
+        ceiling: the score of the reference itself, put through the preparation and back, where
+            that loses something.
+    """
 
     score: float
     signature: str
+    ceiling: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What result files and ``--json`` hold."""
+        record = {"score": self.score, "signature": self.signature}
+        return record if self.ceiling is None else {**record, "ceiling": self.ceiling}
+
+    def __str__(self) -> str:
+        ceiling = "" if self.ceiling is None else f"   ceiling {self.ceiling:.2f}"
+        return f"{self.score:6.2f}   {self.signature}{ceiling}"
 
 
-def read_generated(path: Path) -> tuple[list[str], list[str]]:
-    """Best hypotheses and references of fairseq-generate's output, in the order of the data.
+def tokenizer_for(language: str) -> str:
+    """sacreBLEU's tokeniser for a language: 13a, or its own of Chinese, Japanese and Korean.
+
+    Those of Japanese and Korean need more than sacreBLEU: without it, characters are words, as
+    they are in Thai and others that are written without spaces.
+    """
+    name = _OF_LANGUAGE.get(language.lower().split("_")[0], "13a")
+    try:
+        BLEU(tokenize=name)
+    except RuntimeError:
+        logger.warning(
+            "sacreBLEU's tokeniser %s is not installed (pip install 'sacrebleu[%s]'): BLEU is that "
+            "of characters",
+            name,
+            name[:2],
+        )
+        return "char"
+    return name
+
+
+def bleu_metric(tokenize: str, lowercase: bool) -> BLEU:
+    """sacreBLEU's metric for plain text.
+
+    Args:
+        tokenize: one of :data:`TOKENIZERS`, or a signature that names it.
+        lowercase: whether case counts for nothing.
 
     Raises:
-        PruningError: the file cannot be read, holds no hypothesis, or misses some.
+        PruningError: the tokeniser is unknown, or needs what is not there.
     """
-    lines: dict[str, dict[int, str]] = {"H": {}, "T": {}}
+    tokenize = tokenize.partition("|tok:")[2].partition("|")[0] or tokenize
+    # The signature of some names their version too.
+    names = [name for name in TOKENIZERS if tokenize.startswith(name)]
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"cannot read {path}: {error}") from None
-    for line in text.split("\n"):
-        if match := _LINE.match(line):
-            kind, number, rest = match.groups()
-            sentence = rest.split("\t", 1)[-1] if kind == "H" else rest
-            # With --nbest the best hypothesis comes first.
-            lines[kind].setdefault(int(number), sentence)
-    hypotheses, references = lines["H"], lines["T"]
-    if not hypotheses:
-        raise PruningError(
-            f"{path} holds no hypothesis (H- lines): is it fairseq-generate's output?"
-        )
-    if set(references) != set(hypotheses):
-        raise PruningError(f"{path} is incomplete: a sentence lacks its reference (T-) line")
-    return [hypotheses[i] for i in sorted(hypotheses)], [references[i] for i in sorted(references)]
-
-
-def join_subwords(subword: str) -> Callable[[str], str]:
-    """What turns subword units into words again; it leaves whole words as they are."""
-    if subword == "sentencepiece":
-        return lambda line: (
-            line.replace(" ", "").replace("\u2581", " ").strip() if "\u2581" in line else line
-        )
-    return lambda line: (line + " ").replace("@@ ", "").rstrip()
-
-
-def tokenised_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """BLEU over the tokens as they stand, for comparison with papers that report it."""
-    metric = BLEU(tokenize="none", force=True)
-    return _score("BLEU", metric, hypotheses, references)
-
-
-def detokenised_bleu(
-    hypotheses: Sequence[str], references: Sequence[str], lowercase: bool
-) -> Score:
-    """sacreBLEU of plain text against the untouched references."""
-    return _score("BLEU", BLEU(lowercase=lowercase), hypotheses, references)
-
-
-def chrf(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool) -> Score:
-    """chrF2 of plain text against the untouched references."""
-    return _score("chrF2", CHRF(lowercase=lowercase), hypotheses, references)
+        return BLEU(lowercase=lowercase, tokenize=max(names, key=len))
+    except Exception as error:  # a library or a download, whatever a tokeniser needs
+        reason = " ".join(str(error).split())
+        raise PruningError(f"cannot use sacreBLEU's tokeniser {tokenize}: {reason}") from None
 
 
 def _score(
-    name: str, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]
+    metric: BLEU | CHRF,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    best: Sequence[str] | None = None,
 ) -> Score:
-    result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(round(result.score, 2), f"{name}|{metric.get_signature()}")
+    """Scores hypotheses, and the best that there can be."""
+
+    def score(lines: Sequence[str]) -> float:
+        return round(metric.corpus_score(list(lines), [list(references)]).score, 2)
+
+    name = "BLEU" if isinstance(metric, BLEU) else "chrF2"
+    given, ceiling = score(hypotheses), 100.0 if best is None else score(best)
+    signature = f"{name}|{metric.get_signature()}"
+    return Score(given, signature, ceiling if ceiling < 100 else None)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """One split of a folder that ``data-prep/`` made, and how its text was prepared.
+def plain_texts(generated: Path, known: Sequence[References]) -> tuple[list[str], list[str]]:
+    """Hypotheses and references of fairseq-generate's output as plain text.
 
-    Attributes:
-        target: the language of the references.
-        references: the untouched target side.
-        words: turns the subword units of a line into words.
-        lowercase: whether everything was lowercased.
-        detokenise: turns the tokens of a line into plain text; None where nothing was tokenised.
-    """
-
-    target: str
-    references: list[str]
-    words: Callable[[str], str]
-    lowercase: bool
-    detokenise: Callable[[list[str]], str] | None
-
-    def plain_text(self, lines: Sequence[str]) -> list[str]:
-        """Lines of words as plain text."""
-        if self.detokenise is None:
-            return list(lines)
-        return [self.detokenise(line.split()) for line in lines]
-
-
-def read_prepared(data: Path, split: str) -> Prepared:
-    """Reads the references of a split, and how it was prepared.
+    Args:
+        generated: the output, which may hold other references.
+        known: what :func:`~.references.read_references` gave of the same split.
 
     Raises:
-        PruningError: the folder is not one that ``data-prep/`` made, or it is damaged.
+        PruningError: as :func:`~.generated.read_output`, or another number of sentences.
     """
-    try:
-        prep = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-        subword, target = prep["subword"], prep["target"]
-        tokenized, lowercase = prep["tokenized"], prep["lowercase"]
-        plain = (data / "raw" / f"{split}.tgt").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise PruningError(
-            f"{data} is not a folder that data-prep/ made ({error}): BLEU of plain text needs the "
-            "references that it keeps there"
-        ) from None
-    except (KeyError, TypeError) as error:
-        raise PruningError(
-            f"{data / 'prep.json'} is damaged ({error}): prepare the data again"
-        ) from None
-    return Prepared(
-        target,
-        plain.removesuffix("\n").split("\n"),
-        join_subwords(subword),
-        bool(lowercase),
-        MosesDetokenizer(lang=target).detokenize if tokenized else None,
-    )
+    output = read_output(generated)
+    check_length(output, known)
+    references, _ = references_of(output, known)
+    words = [references.words(text.tokens) for text in output.hypotheses]
+    return [references.plain_text(line) for line in words], references.lines
 
 
-def score_file(generated: Path, data: Path, split: str = "test") -> dict[str, Score]:
+def score_file(
+    generated: Path, data: Path, split: str = "test", tokenize: str | None = None
+) -> dict[str, Score]:
     """Scores an output of fairseq-generate against a folder that ``data-prep/`` made.
 
     Args:
         generated: the captured standard output, or ``generate-*.txt`` of ``--results-path``.
-        data: the prepared folder, for its ``prep.json`` and plain references.
+        data: the prepared folder, whose references are those of the output's direction.
         split: which references, ``test`` or ``valid``.
+        tokenize: one of :data:`TOKENIZERS` (default: the one for the language).
 
     Returns:
         ``sacrebleu`` and ``chrf`` of plain text, and ``tokenised_bleu``.
 
     Raises:
-        PruningError: unreadable files, or another number of sentences than the references have.
+        PruningError: unreadable files, an output that is not of one whole run, or other references.
     """
-    prepared = read_prepared(data, split)
-    plain_references, lowercase = prepared.references, prepared.lowercase
-    hypotheses, references = (
-        [prepared.words(line) for line in side] for side in read_generated(generated)
+    output = read_output(generated)
+    references = check_references(output, read_references(data, split))
+    hypotheses, targets = (
+        [references.words(text.tokens) for text in side]
+        for side in (output.hypotheses, output.references)
     )
-    if len(hypotheses) != len(plain_references):
-        reason = (
-            "fairseq-generate leaves out the last incomplete batch unless it is given "
-            "--required-batch-size-multiple 1"
-            if len(hypotheses) < len(plain_references)
-            else "it was made from another split or other data; --split says which"
-        )
-        raise PruningError(
-            f"{generated} has {len(hypotheses)} sentences, the {split} split of {data} has "
-            f"{len(plain_references)}: {reason}"
-        )
-
-    same = detokenised_bleu(prepared.plain_text(references), plain_references, lowercase).score
-    if same < SAME_REFERENCES:
-        raise PruningError(
-            f"the references (T-) in {generated} are not those of the {split} split of {data}: it "
-            f"was made from other data, or not into its target language {prepared.target}"
-        )
-    translations = prepared.plain_text(hypotheses)
+    translations, best = (
+        [references.plain_text(line) for line in side] for side in (hypotheses, targets)
+    )
+    plain, lowercase = references.lines, references.lowercase
+    bleu = bleu_metric(tokenize or tokenizer_for(references.language), lowercase)
     return {
-        "sacrebleu": detokenised_bleu(translations, plain_references, lowercase),
-        "chrf": chrf(translations, plain_references, lowercase),
-        "tokenised_bleu": tokenised_bleu(hypotheses, references),
+        "sacrebleu": _score(bleu, translations, plain, best),
+        "chrf": _score(CHRF(lowercase=lowercase), translations, plain, best),
+        # For comparison with papers that report it.
+        "tokenised_bleu": _score(BLEU(tokenize="none", force=True), hypotheses, targets),
     }

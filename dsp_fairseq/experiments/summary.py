@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_parameters, slice_weights
 from ..errors import PruningError
-from ..evaluation.bleu import score_file
+from ..evaluation.bleu import Score, score_file
 from ..files import LAST
 from ..pruning.flags import PruningConfig
 from .commands import start_of
@@ -26,7 +25,7 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
     recipe, folder = run.recipe, target.folder
     scores = {
         split: {
-            name: asdict(score)
+            name: score.record()
             for name, score in score_file(folder / f"{split}.out", Path(recipe.data), split).items()
         }
         for split in recipe.evaluate
@@ -119,8 +118,5 @@ def render(result: Mapping[str, Any]) -> str:
     ]
     for split, scores in result["scores"].items():
         for name, score in scores.items():
-            lines.append(
-                f"{split:<6} {name.replace('_', ' '):<15} {score['score']:6.2f}   "
-                f"{score['signature']}"
-            )
+            lines.append(f"{split:<6} {name.replace('_', ' '):<15} {Score(**score)}")
     return "\n".join(lines)

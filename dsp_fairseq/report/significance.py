@@ -13,8 +13,12 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
 from tqdm import tqdm
 
+from dsp_text.subwords import join_subwords
+
 from ..errors import PruningError
-from ..evaluation.bleu import join_subwords, read_generated, read_prepared
+from ..evaluation.bleu import bleu_metric, plain_texts
+from ..evaluation.generated import read_generated
+from ..evaluation.references import read_references
 from ..experiments.results import FinishedRun, Sweep, data_folder, dense_runs, groups, spread
 
 RESAMPLES = 1000
@@ -186,21 +190,24 @@ class Texts:
     """
 
     def __init__(self, runs: Iterable[FinishedRun], data: Path | None) -> None:
-        prepared = None if data is None else read_prepared(data, "test")
-        self._metric = BLEU(tokenize="none", force=True)
+        self._known = None if data is None else read_references(data, "test")
         words = join_subwords("bpe")
-        if prepared:
-            self._metric, words = BLEU(lowercase=prepared.lowercase), prepared.words
         self._texts: dict[str, tuple[list[str], list[str]]] = {}
         for run in runs:
+            path = run.folder / "test.out"
             with suppress(PruningError):
-                generated, targets = read_generated(run.folder / "test.out")
-                hypotheses, references = list(map(words, generated)), list(map(words, targets))
-                if prepared and len(prepared.references) != len(hypotheses):
-                    continue
-                if prepared:
-                    hypotheses, references = prepared.plain_text(hypotheses), prepared.references
-                self._texts[run.id] = hypotheses, references
+                if self._known is not None:
+                    self._texts[run.id] = plain_texts(path, self._known)
+                else:
+                    generated, targets = read_generated(path)
+                    self._texts[run.id] = list(map(words, generated)), list(map(words, targets))
+
+    def _metric(self, run: FinishedRun) -> BLEU:
+        """The metric that fits these texts, with the tokeniser that a run was scored with."""
+        if self._known is None:
+            return BLEU(tokenize="none", force=True)
+        signature = run.scores["test"]["sacrebleu"].signature
+        return bleu_metric(signature, self._known[0].lowercase)
 
     def compare(self, baseline: FinishedRun, runs: Sequence[FinishedRun]) -> Mapping[str, Paired]:
         """Tests runs against a baseline on the same resampled test sets.
@@ -218,7 +225,7 @@ class Texts:
         os.environ["SACREBLEU_SEED"] = str(BOOTSTRAP_SEED)
         signatures, scores = PairedTest(
             [("baseline", expected), *systems.items()],
-            {"BLEU": self._metric},
+            {"BLEU": self._metric(baseline)},
             [references],
             test_type="bs",
             n_samples=RESAMPLES,

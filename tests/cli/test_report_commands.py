@@ -16,7 +16,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.cli import report as report_command
-from dsp_fairseq.evaluation.bleu import read_generated
+from dsp_fairseq.evaluation.generated import read_generated
 
 
 def _score(hypotheses, references) -> dict:

@@ -14,6 +14,7 @@ import pytest
 DATA_PREP = Path(__file__).parents[2] / "data-prep"
 sys.path.insert(0, str(DATA_PREP))
 
+import data_folder  # noqa: E402
 import prep_common  # noqa: E402
 import prepare_text  # noqa: E402
 import toy_corpus  # noqa: E402
@@ -60,7 +61,7 @@ def prepared_spm(pristine_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def without_fairseq(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skips the binarising, the one slow step."""
-    monkeypatch.setattr(prepare_text, "binarise", lambda text, work, folder, workers: None)
+    monkeypatch.setattr(data_folder, "binarise", lambda text, work, folder, workers: None)
 
 
 @pytest.fixture

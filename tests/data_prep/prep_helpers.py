@@ -12,6 +12,33 @@ from fairseq.data import Dictionary, data_utils
 SIZES = {"train": 300, "valid": 20, "test": 30}
 
 
+ODD = {
+    "nothing": "",
+    "space": " \t",
+    "carriage return": "\r",
+    "no-break space": "\u00a0",
+    "NUL": "\x00",
+    "controls": "\x01\x02\x1f",
+    "line separator": "\u2028",
+    "zero-width space": "\u200b",
+    "byte order mark": "\ufeff",
+    "soft hyphen": "\u00ad",
+    "replacement character": "\ufffd",
+    "SentencePiece's space": "\u2581",
+    "Hangul filler": "\u3164",
+    "empty Braille": "\u2800",
+}
+"""Lines in which nothing can be seen."""
+
+
+def put_lines(path: Path, content: dict[int, str]) -> None:
+    """Replace lines, which are counted from 1."""
+    text = lines(path)
+    for number, line in content.items():
+        text[number - 1] = line
+    path.write_bytes("".join(f"{line}\n" for line in text).encode())
+
+
 def prepare_argv(corpus: Path, out: Path, *more: str) -> list[str]:
     """The arguments that prepare a corpus folder."""
     prefixes = [part for split in SIZES for part in (f"--{split}", str(corpus / split))]

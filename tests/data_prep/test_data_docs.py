@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from iwslt14_miniature import TESTS, write_archive, write_miniature
-from prep_helpers import lines, names, settings_of
+from prep_helpers import generated, lines, names, settings_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 COMMANDS = [
@@ -62,14 +62,18 @@ def run_as_written(command: str, place: Path) -> str:
 def test_every_command_works_as_written(place):
     outs = []
     for command in COMMANDS:
+        if command.startswith("dsp-score"):
+            generated(place / "data/mine", place / "test.out")
         printed = run_as_written(command, place)
-        if out := re.search(r"--out (\S+)", command):
+        if command.startswith("dsp-score"):
+            assert "tokenised bleu  100.00" in printed
+        elif out := re.search(r"--out (\S+)", command):
             outs.append(out[1])
             assert f"wrote {out[1]}" in printed
             assert settings_of(place / out[1])["lines_train"] > 0
         else:
             assert printed.replace("@@ ", "") == "Ein Hund läuft durch den Schnee .\n"
-    assert len(COMMANDS) == len(outs) + 1 == 8
+    assert len(COMMANDS) == len(outs) + 2 == 9
     assert {f"data/{name}" for name in names(place / "data")} == set(outs)
 
 
@@ -79,8 +83,11 @@ def test_every_flag_named_is_one_that_a_script_has(data_prep):
     for name in ("toy", "multi30k", "iwslt14", "parallel"):
         command = ["bash", str(data_prep / f"prepare-{name}.sh"), "--help"]
         known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
-    command = [sys.executable, str(data_prep / "prepare_text.py"), "--help"]
-    known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
+    for command in (
+        [sys.executable, str(data_prep / "prepare_text.py"), "--help"],
+        [sys.executable, "-m", "dsp_fairseq.cli.score", "--help"],
+    ):
+        known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
     named = set(re.findall(r"--[a-z-]+[a-z]", DOCS.read_text(encoding="utf-8")))
     assert len(named) > 15
     assert named <= known

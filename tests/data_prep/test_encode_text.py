@@ -38,16 +38,22 @@ def test_the_side_decides_the_language(prepared_without_fairseq):
     assert encode("target") == "isn 't\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "fragment"),
-    [
-        (b"Gut.\n\nGut.\n", "stdin, line 2: empty"),
-        (b"Gut.\nK\xe4se.\n", "stdin, line 2: not valid UTF-8"),
-    ],
-)
-def test_bad_text_is_refused(monkeypatch, refusal, prepared_without_fairseq, text, fragment):
+@pytest.mark.parametrize("blank", ["", " \t", "\u200b", "\ufffd", "\u2581", "\x00", "\r", "\u3164"])
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
+def test_a_blank_line_gives_a_blank_line(without_fairseq, corpus, tmp_path, kind, blank):
+    prepare_text.main(prepare_argv(corpus, tmp_path / "data", "--subword", kind))
+    source, sink = io.BytesIO(f"Ja.\n{blank}\nJa.\n".encode()), io.BytesIO()
+    encode_text.encode_stream(tmp_path / "data", "source", source, sink)
+    first, second, third, end = sink.getvalue().decode().split("\n")
+    assert first == third != ""
+    assert second == end == ""
+
+
+def test_text_that_is_not_utf8_is_refused(monkeypatch, refusal, prepared_without_fairseq):
+    text = b"Gut.\nK\xe4se.\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    assert fragment in refusal(encode_text, [str(prepared_without_fairseq)])
+    error = refusal(encode_text, [str(prepared_without_fairseq)])
+    assert "stdin, line 2: not valid UTF-8" in error
 
 
 def test_a_folder_that_was_not_prepared_is_refused(refusal, tmp_path):

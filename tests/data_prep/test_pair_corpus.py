@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from pair_corpus import (
     KEPT,
     DuplicateRule,
     LengthRule,
     Occurrences,
-    describe_tally,
+    Sentence,
+    Tally,
+    clean_pairs,
     keep_pairs,
     no_empty_side,
-    read_split,
     split_files,
 )
+
+from dsp_text.errors import TextError
 
 
 def words(count: int) -> str:
@@ -66,20 +67,43 @@ def test_unique_pairs_share_neither_side():
 
 
 def test_the_first_reason_is_counted():
-    tally: Counter[str] = Counter()
+    tally = Tally()
     rules = [no_empty_side, LengthRule(3, 1.5), DuplicateRule()]
     raw = [("A", "B"), ("", "B"), (words(4), words(4)), ("a", "b"), ("C", "D")]
-    kept = list(keep_pairs(raw, (str.lower, str.lower), rules, tally))
-    assert kept == [(("A", "B"), ("a", "b")), (("C", "D"), ("c", "d"))]
-    assert tally == {KEPT: 2, "empty": 1, "longer than 3 words": 1, "duplicate": 1}
-    assert describe_tally(tally).startswith("kept 2 of 5 pairs (left out: 1 ")
-    assert describe_tally(Counter({KEPT: 1234})) == "kept 1,234 of 1,234 pairs (left out: none)"
+    halves = [
+        [(f"{name}, line {number}", pair[side]) for number, pair in enumerate(raw, start=1)]
+        for side, name in enumerate(("de", "en"))
+    ]
+    kept = list(keep_pairs(clean_pairs(halves, (str.lower, str.lower)), rules, tally))
+    assert kept == [
+        (Sentence("de, line 1", "A", "a"), Sentence("en, line 1", "B", "b")),
+        (Sentence("de, line 5", "C", "c"), Sentence("en, line 5", "D", "d")),
+    ]
+    assert tally.reasons == {KEPT: 2, "empty": 1, "longer than 3 words": 1, "duplicate": 1}
+    assert str(tally).startswith("kept 2 of 5 pairs (left out: 1 ")
+    assert tally.name_blanks() == "de, line 2"
+
+
+def test_a_long_tally_is_cut_short():
+    tally = Tally()
+    tally.reasons[KEPT] = 1234
+    assert str(tally) == "kept 1,234 of 1,234 pairs (left out: none)"
+    tally.blanks = [f"a, line {number}" for number in range(1, 2014)] + ["a, line, line 7"]
+    numbers = ", ".join(map(str, range(1, 11)))
+    assert tally.name_blanks() == f"a, line {numbers} and 2,003 more; a, line, line 7"
 
 
 def test_splits_are_read_as_they_were_written(tmp_path):
-    pairs = [((f"Ä{i}", f"B{i}"), (f"ä{i}", f"b{i}")) for i in range(5)]
+    pairs = [
+        (Sentence(f"x, line {i}", f"Ä{i}", f"ä{i}"), Sentence(f"y, line {i}", f"B{i}", f"b{i}"))
+        for i in range(5)
+    ]
     with split_files(tmp_path, ("de", "en")) as files:
         for number, pair in enumerate(pairs):
-            files.write("odd" if number % 2 else "even", *pair)
-    assert list(read_split(tmp_path, "odd", ("de", "en"))) == pairs[1::2]
-    assert list(read_split(tmp_path, "even", ("de", "en"))) == pairs[::2]
+            files.write("odd" if number % 2 else "even", pair)
+        assert list(files.pairs("odd")) == pairs[1::2]
+        assert list(files.pairs("even")) == pairs[::2]
+        assert files.lines == {"odd": 2, "even": 3}
+        assert list(files.read("odd", "en", "raw")) == ["B1", "B3"]
+        with pytest.raises(TextError, match="no pair is left for train"):
+            files.describe()

@@ -7,14 +7,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import data_folder
 import parallel_corpus
 import pytest
 from prep_helpers import (
+    ODD,
     assert_refused,
     binarised,
     generated,
     lines,
     names,
+    put_lines,
     settings_of,
     words,
 )
@@ -95,7 +98,7 @@ def test_every_good_pair_is_in_one_split(prepared, good_pairs):
     trained = {tuple(map(words, pair)) for pair in trained}
     clean = parallel_corpus.TextSettings("de", "en", "bpe", 200, False, True).cleaners()
     expected = {
-        (clean["de"](first), clean["en"](second))
+        (clean[0](first), clean[1](second))
         for first, second in good_pairs
         if (first, second) not in chosen
     }
@@ -180,6 +183,33 @@ def test_gzip_and_windows_line_ends_change_nothing(files, tmp_path):
     for name in ("codes.bpe", "raw/valid.src", "raw/valid.tgt", "raw/test.src", "raw/test.tgt"):
         plain, zipped = (tmp_path / folder / name for folder in ("plain", "zipped"))
         assert plain.read_bytes() == zipped.read_bytes()
+
+
+@pytest.mark.usefixtures("without_fairseq")
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
+def test_pairs_that_show_nothing_are_left_out_and_named(files, tmp_path, capsys, kind):
+    odd = dict(enumerate(ODD.values(), start=21))
+    put_lines(files / "my.en", odd)
+    parallel_corpus.main(files_argv(files, tmp_path / "out", "--subword", kind, "--max-ratio", "9"))
+    said = capsys.readouterr().out
+    assert "; 15 empty" in said or "15 empty;" in said
+    named = f"empty: {files}/my.en, line 21, 22, 23, 24, 25, 26, 27, 28, 29, 30 and 4 more; "
+    assert f"{named}{files}/my.de, line 315\n" in said
+    for pairs in raw_splits(tmp_path / "out").values():
+        assert not {*ODD.values()} & {sentence for pair in pairs for sentence in pair}
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_a_held_out_sentence_that_is_too_long_is_named_by_its_own_line(
+    monkeypatch, refusal, files, tmp_path
+):
+    parallel_corpus.main(files_argv(files, tmp_path / "out"))
+    first = raw_splits(tmp_path / "out")["valid"][0][0]
+    number = lines(files / "my.de").index(first) + 1
+    monkeypatch.setattr(data_folder, "LONGEST", 1)
+    error = refusal(parallel_corpus, files_argv(files, tmp_path / "again"))
+    assert f"{files}/my.de, line {number}: " in error
+    assert "tokens, more than the 1 that fairseq's models take" in error
 
 
 # Safe re-runs

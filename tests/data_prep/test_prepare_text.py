@@ -5,19 +5,25 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import data_folder
 import prep_common
 import prepare_text
 import pytest
-import text_pipeline
+import raw_text
 from fairseq.data import Dictionary
-from prep_helpers import SIZES, binarised, lines, names, prepare_argv
+from prep_helpers import ODD, SIZES, binarised, generated, lines, names, prepare_argv, put_lines
 from sacremoses import MosesDetokenizer
+
+from dsp_fairseq.evaluation.bleu import score_file
+from dsp_text.errors import TextError
+from dsp_text.settings import LATER_SETTINGS, load_encoder
 
 
 def test_bpe_folder_is_complete(prepared_bpe, pristine_corpus):
@@ -38,7 +44,7 @@ def test_settings_record_how_the_data_was_made(prepared_bpe, pristine_corpus):
     settings = json.loads((prepared_bpe / "prep.json").read_text(encoding="utf-8"))
     expected = {"format_version": 1, "source": "de", "target": "en", "subword": "bpe"}
     expected |= {"vocab_size": 200, "lowercase": False, "tokenized": True}
-    expected |= text_pipeline.LATER_SETTINGS
+    expected |= LATER_SETTINGS
     for split, size in SIZES.items():
         expected[f"lines_{split}"] = size
         for code in ("de", "en"):
@@ -89,7 +95,7 @@ def test_sentencepiece_tokens_turn_back_into_lowercased_text(prepared_spm, prist
 def test_new_text_is_encoded_as_the_data_was(request, kind, side):
     data = request.getfixturevalue(f"prepared_{kind}")
     settings = json.loads((data / "prep.json").read_text(encoding="utf-8"))
-    encode = text_pipeline.load_encoder(data, side)
+    encode = load_encoder(data, side)
     raw = lines(data / "raw" / f"test.{'src' if side == 'source' else 'tgt'}")
     dictionary = Dictionary.load(str(data / f"dict.{settings[side]}.txt"))
     encoded = [
@@ -127,10 +133,9 @@ def test_gzip_and_windows_line_ends_change_nothing(corpus, tmp_path):
 
 def test_only_a_newline_ends_a_line():
     text = "eins\u2028zwei\x85drei\rvier\x1cfünf\r\nsechs\n".encode()
-    decoded = list(text_pipeline.decode_lines(text.splitlines(keepends=True), "x"))
     assert len(text.splitlines()) == 3, "bytes split at the lone carriage return"
-    decoded = list(text_pipeline.decode_lines(iter(text.split(b"\n")[:-1]), "x"))
-    assert decoded == ["eins zwei drei vier fünf", "sechs"]
+    decoded = list(raw_text.decode_lines(iter(text.split(b"\n")[:-1]), "x"))
+    assert decoded == [("x, line 1", "eins zwei drei vier fünf"), ("x, line 2", "sechs")]
 
 
 @pytest.mark.usefixtures("without_fairseq")
@@ -143,20 +148,90 @@ def test_strange_line_ends_do_not_shift_the_data(corpus, tmp_path):
     assert kept.splitlines() == [f"{first.decode()} and so on", *rest.decode().splitlines()]
 
 
-def test_cleaning_order_and_punctuation():
-    cleaner = text_pipeline.Cleaner("en", tokenize=True, lowercase=True)
-    assert cleaner("He said: “Mr. Smith isn’t <here> & well-fed”.") == (
-        'he said : " mr. smith isn \'t < here > & well-fed . "'
-    )
-    untouched = text_pipeline.Cleaner("en", tokenize=False, lowercase=False)
-    assert untouched("It’s  fine, isn’t it?") == "It's fine, isn't it?"
-
-
 @pytest.mark.usefixtures("without_fairseq")
 def test_text_that_is_tokenised_already_is_left_alone(corpus, tmp_path):
     prepare_text.main(prepare_argv(corpus, tmp_path / "out", "--no-tokenize"))
-    encode = text_pipeline.load_encoder(tmp_path / "out")
+    encode = load_encoder(tmp_path / "out")
     assert f"{encode('Der Hund.')} ".replace("@@ ", "").split() == ["Der", "Hund."]
+
+
+# Lines in which nothing can be seen
+
+
+KINDS = pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
+
+
+@pytest.mark.usefixtures("without_fairseq")
+@KINDS
+def test_training_pairs_that_show_nothing_are_left_out(corpus, tmp_path, capsys, kind):
+    shutil.copytree(corpus, tmp_path / "clean")
+    odd = dict(enumerate(ODD.values(), start=7))
+    for code in ("de", "en"):
+        path = tmp_path / "clean" / f"train.{code}"
+        kept = [line for i, line in enumerate(lines(path), start=1) if i not in odd]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    prepare_text.main(prepare_argv(tmp_path / "clean", tmp_path / "expected", "--subword", kind))
+    # Half of them have the other half of their pair.
+    put_lines(corpus / "train.de", odd)
+    put_lines(corpus / "train.en", {number: odd[number] for number in list(odd)[:3]})
+    capsys.readouterr()
+    prepare_text.main(prepare_argv(corpus, tmp_path / "out", "--subword", kind))
+    said = capsys.readouterr().out
+    assert (
+        f"kept {SIZES['train'] - len(odd)} of {SIZES['train']} pairs (left out: 14 empty)" in said
+    )
+    assert f"{corpus}/train.de, line 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 and 4 more; " in said
+    assert f"{corpus}/train.en, line 7, 8, 9\n" in said
+    model = {"bpe": "codes.bpe", "sentencepiece": "spm.model"}[kind]
+    assert (tmp_path / "out" / model).read_bytes() == (tmp_path / "expected" / model).read_bytes()
+
+
+@KINDS
+def test_held_out_lines_that_show_nothing_stay_in_their_place(corpus, tmp_path, capsys, kind):
+    odd = dict(enumerate(ODD.values(), start=3))
+    put_lines(corpus / "test.de", odd)
+    put_lines(corpus / "test.en", {1: "\ufffd\u2581"})
+    put_lines(corpus / "valid.en", {20: "\u200b"})
+    out = tmp_path / "out"
+    prepare_text.main(prepare_argv(corpus, out, "--subword", kind))
+    said = capsys.readouterr().out
+    assert f"kept as blank lines, since nothing can be seen: {corpus}/valid.en, line 20\n" in said
+    assert f"{corpus}/test.en, line 1; {corpus}/test.de, line 3, 4, 5" in said
+    assert len(binarised(out, "train", "de")) == SIZES["train"]
+    for split, code, blank in (("test", "de", {*odd}), ("test", "en", {1}), ("valid", "en", {20})):
+        tokens = binarised(out, split, code)
+        assert {i for i, line in enumerate(tokens, start=1) if not line} == blank
+        raw = lines(out / f"raw/{split}.{'src' if code == 'de' else 'tgt'}")
+        assert len(raw) == len(tokens) == SIZES[split]
+        encode = load_encoder(out, "source" if code == "de" else "target")
+        assert [len(encode(line).split()) for line in raw] == [len(line.split()) for line in tokens]
+    scores = score_file(generated(out, tmp_path / "test.out"), out)
+    assert scores["tokenised_bleu"].score == 100
+
+
+@pytest.mark.usefixtures("without_fairseq")
+@KINDS
+def test_odd_characters_beside_others_do_no_harm(corpus, tmp_path, capsys, kind):
+    odd = [line.strip() for line in ODD.values()] + [
+        "</s>",
+        "@@",
+        "<pad>",
+        "👨\u200d👩\u200d👧",
+        "\u00a8",
+    ]
+    for name in ("train.de", "train.en", "test.en"):
+        text = [f"Ein {mark} Hund{mark} {mark}läuft." for mark in odd]
+        put_lines(corpus / name, dict(enumerate([*text, "\u00a8", "👨\u200d👩\u200d👧"], start=1)))
+    prepare_text.main(prepare_argv(corpus, tmp_path / "out", "--subword", kind))
+    assert "empty" not in capsys.readouterr().out
+    encode = load_encoder(tmp_path / "out", "target")
+    assert all(encode(line).strip() for line in lines(tmp_path / "out/raw/test.tgt"))
+
+
+def test_a_training_text_that_shows_nothing_is_refused(refusal, corpus, tmp_path):
+    (corpus / "train.de").write_text("\u200b\n" * SIZES["train"], encoding="utf-8")
+    error = refusal(prepare_text, prepare_argv(corpus, tmp_path / "out"))
+    assert "no pair is left for train" in error
 
 
 # Refusals
@@ -171,21 +246,6 @@ def damage_line_counts(corpus):
     path = corpus / "train.de"
     path.write_bytes(path.read_bytes() + b"Noch einer.\n")
     return f"train.de has {SIZES['train'] + 1} lines but"
-
-
-def damage_empty_line(corpus):
-    for code in ("de", "en"):
-        path = corpus / f"train.{code}"
-        content = lines(path)
-        content[4] = " \t"
-        path.write_text("\n".join(content) + "\n", encoding="utf-8")
-    return "train.de, line 5: empty"
-
-
-def damage_invisible_line(corpus):
-    path = corpus / "test.en"
-    path.write_text("\n".join(["\x01\x02", *lines(path)[1:]]) + "\n", encoding="utf-8")
-    return "test.en, line 1: nothing printable"
 
 
 def damage_encoding(corpus):
@@ -216,8 +276,6 @@ def damage_gzip_name(corpus):
     [
         damage_missing_half,
         damage_line_counts,
-        damage_empty_line,
-        damage_invisible_line,
         damage_encoding,
         damage_no_lines,
         damage_gzip,
@@ -265,7 +323,7 @@ def test_a_vocabulary_too_small_for_sentencepiece_is_refused(refusal, corpus, tm
 
 def test_failure_of_fairseq_shows_its_last_line(monkeypatch, refusal, corpus, tmp_path):
     failed = subprocess.CompletedProcess([], 1, "INFO: hello\nMemoryError: no room\n")
-    monkeypatch.setattr(prepare_text.subprocess, "run", lambda *args, **more: failed)
+    monkeypatch.setattr(data_folder.subprocess, "run", lambda *args, **more: failed)
     place = tmp_path / "place"
     error = refusal(prepare_text, prepare_argv(corpus, place / "out"))
     assert error.endswith("fairseq-preprocess failed: MemoryError: no room\n")
@@ -304,14 +362,14 @@ def test_folders_from_before_later_settings_still_count(corpus, tmp_path):
     prepare_text.main(argv)
     path = tmp_path / "out" / "prep.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
-    encode = text_pipeline.load_encoder(tmp_path / "out")
-    for key in text_pipeline.LATER_SETTINGS:
+    encode = load_encoder(tmp_path / "out")
+    for key in LATER_SETTINGS:
         del settings[key]
     path.write_text(json.dumps(settings), encoding="utf-8")
     prepare_text.main(argv)
     assert json.loads(path.read_text(encoding="utf-8")) == settings
     sentence = "Ist's der “Hund” & die Katze?"
-    assert text_pipeline.load_encoder(tmp_path / "out")(sentence) == encode(sentence)
+    assert load_encoder(tmp_path / "out")(sentence) == encode(sentence)
 
 
 @pytest.mark.usefixtures("without_fairseq")
@@ -372,6 +430,6 @@ def test_a_staged_folder_yields_to_one_made_meanwhile(tmp_path):
         with prep_common.staged_folder(tmp_path / "out"):
             (tmp_path / "out").mkdir()
 
-    with pytest.raises(prep_common.PrepError, match="exists"):
+    with pytest.raises(TextError, match="exists"):
         build()
     assert names(tmp_path) == {"out"}

@@ -12,7 +12,7 @@ from report_helpers import read_lines, table_rows, write_lines
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from dsp_fairseq.evaluation.bleu import read_generated
+from dsp_fairseq.evaluation.generated import read_generated
 from dsp_fairseq.experiments.results import read_sweep
 from dsp_fairseq.report.significance import Comparison, Paired, gather
 

@@ -1,0 +1,32 @@
+"""Subword models: what they split and how it is joined again."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsp_text.errors import TextError
+from dsp_text.subwords import KINDS, join_subwords, learn_subwords, load_subwords
+
+TEXT = ["the dog sees the ducks", "the duck sees the dogs", "a dog and a duck", "a sea of dogs"] * 5
+
+
+def test_subwords_are_joined():
+    assert join_subwords("bpe")("a lo@@ ng wo@@ rd") == "a long word"
+    assert join_subwords("sentencepiece")("\u2581a \u2581lo ng \u2581word") == "a long word"
+    assert join_subwords("sentencepiece")("a long word") == "a long word"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_model_splits_is_joined_again(kind, tmp_path):
+    learn_subwords(kind, TEXT, 30, tmp_path)
+    encode, join = load_subwords(kind, tmp_path), join_subwords(kind)
+    tokens = [encode(line) for line in TEXT]
+    assert max(line.count(" ") for line in tokens) > max(line.count(" ") for line in TEXT)
+    assert [join(line) for line in tokens] == TEXT
+    assert encode("") == join("") == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_little_text_is_refused(kind, tmp_path):
+    with pytest.raises(TextError, match="give another --vocab-size or more text"):
+        learn_subwords(kind, ["a"], 2, tmp_path)
