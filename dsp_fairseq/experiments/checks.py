@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
 from .run import RUN_FILE, Run
-
-_DECIDING = ("data", "train", "generate", "evaluate", "processes", "start", "rank")
 
 
 def check_run(run: Run, start_is_coming: bool = False) -> None:
@@ -149,13 +147,13 @@ def check_folder(run: Run) -> None:
     if not path.exists():
         return
     stored = read_yaml(path)
-    theirs = read_as(Recipe, stored.get("recipe") or {}, path).settings()
-    ours = run.recipe.settings()
-    for key in _DECIDING:
-        if not _alike(theirs.get(key), ours.get(key)):
+    theirs = _deciding(read_as(Recipe, stored.get("recipe") or {}, path))
+    ours = _deciding(run.recipe)
+    for setting in sorted({*theirs, *ours}):
+        if not _alike(theirs.get(setting), ours.get(setting)):
             raise PruningError(
-                f"{run.folder} holds a run with other settings "
-                f"({_difference(key, theirs.get(key), ours.get(key))}): give another --save-dir, "
+                f"{run.folder} holds a run with other settings ({setting[1]}: "
+                f"{theirs.get(setting)} there, {ours.get(setting)} here): give another --save-dir, "
                 "or remove the folder"
             )
     check_data(replace(run, data_sha256=stored.get("data_sha256")))
@@ -163,21 +161,21 @@ def check_folder(run: Run) -> None:
         check_start(replace(run, start_sha256=stored.get("start_sha256")))
 
 
+def _deciding(recipe: Recipe) -> dict[tuple[str, str], Any]:
+    """What decides the outcome, by the key of the recipe and the name of the flag."""
+    settings = {
+        key: value if isinstance(value, dict) else {key: value}
+        for key, value in recipe.settings().items()
+        if key not in ("name", "prepare", "make-start")
+    }
+    return {(key, name): value for key, flags in settings.items() for name, value in flags.items()}
+
+
 def _alike(one: Any, other: Any) -> bool:
     """Whether settings are the same; earlier records have numbers in another spelling."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return all(_alike(one.get(key), other.get(key)) for key in {*one, *other})
     with contextlib.suppress(TypeError, ValueError):
         return float(one) == float(other)
     return one == other
-
-
-def _difference(key: str, theirs: Any, ours: Any) -> str:
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        names = sorted({*theirs, *ours})
-        name = next(k for k in names if not _alike(theirs.get(k), ours.get(k)))
-        key, theirs, ours = name, theirs.get(name), ours.get(name)
-    return f"{key}: {theirs} there, {ours} here"
 
 
 def prepare_data(recipe: Recipe, source: str) -> None:

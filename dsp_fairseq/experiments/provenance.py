@@ -16,27 +16,18 @@ import torch
 from ..about import USER_DIR, __version__
 from ..errors import PruningError
 
-_FAIRSEQ = ("fairseq-fixed", "fairseq")
-
 
 def versions() -> dict[str, str]:
     """Versions of all that numbers depend on."""
+    # Two packages own the module fairseq.
+    packages = metadata.packages_distributions().get("fairseq", [])
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "fairseq": _fairseq_version(),
+        "fairseq": ", ".join(f"{metadata.version(name)} ({name})" for name in packages),
         "dsp_fairseq": __version__,
         "sacrebleu": sacrebleu.__version__,
     }
-
-
-def _fairseq_version() -> str:
-    for name in _FAIRSEQ:
-        try:
-            return f"{metadata.version(name)} ({name})"
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"
 
 
 def git_state() -> dict[str, Any] | None:
