@@ -42,7 +42,7 @@ train() { # K FOLDER
 progress() { # fairseq's log -> one short line now and then
     sed -unE \
         -e 's/.*train_inner \| .*"loss": "([^"]*)".*"temperature": "([^"]*)".*"num_updates": "([^"]*)".*/   update \3 of '$updates'   loss \1   temperature \2/p' \
-        -e 's/.*dsp_fairseq\.gates \| (froze [^:]*):.*/   \1/p'
+        -e 's/.*dsp_fairseq\.pruning\.gates \| (froze [^:]*):.*/   \1/p'
 }
 
 translate() { # FOLDER
