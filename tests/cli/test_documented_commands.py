@@ -47,7 +47,7 @@ ELSEWHERE = {
         "tests/cli/test_sweep_commands.py::test_submitit_runs_jobs_and_reports_the_failed_one"
     ),
     "dsp-run scripts/recipes/wmt14-joint.yaml --num-of-heads 72 --processes 4 --set "
-    "update-freq=32": "tests/cli/test_sweep_commands.py::test_two_processes_train_one_model",
+    "update-freq=32": "tests/cli/test_run_commands.py::test_two_processes_train_one_model",
     "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
     "--no-python fairseq-train ... --distributed-world-size 16": f"{THIS}::test_several_machines",
     "python scripts/bench_estimators.py": f"{THIS}::test_a_benchmark",
