@@ -247,7 +247,7 @@ def newest_checkpoints(folder: Path, number: int) -> list[Path]:
         raise PruningError(f"{folder} is not a folder: --last needs the --save-dir of a run")
     numbered = sorted(_numbered(folder))
     if number < 1:
-        raise PruningError(f"--last {number}: give a number of checkpoints from 1 on")
+        raise PruningError(f"--last {number} must be 1 or more")
     if len(numbered) < number:
         raise PruningError(
             f"{folder} has {len(numbered)} numbered checkpoints, not {number}: train without "

@@ -92,7 +92,7 @@ class Checkpoint:
             ) from None
         except (TypeError, ValueError) as error:
             raise PruningError(
-                f"{self.path} is damaged: its layers or heads are no numbers: {error}"
+                f"{self.path} is damaged: its numbers of layers or heads are invalid: {error}"
             ) from None
 
     def config(self, group: str) -> Mapping[str, Any]:

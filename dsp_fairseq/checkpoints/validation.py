@@ -77,18 +77,20 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
     importance = weights["head_gates.importance"]
     if importance.numel() != n:
         raise PruningError(
-            f"{where} is damaged: it has importance for {importance.numel()} heads, and its model "
+            f"{where} is damaged: it has importance for {importance.numel()} heads, but its model "
             f"has {layout}"
         )
     mask, frozen = weights.get("head_gates.mask"), weights.get("head_gates.frozen")
     if mask is None or frozen is None or mask.shape != (n,) or frozen.numel() != 1:
-        raise PruningError(f"{where} is damaged: head_gates.mask or head_gates.frozen is amiss")
+        raise PruningError(f"{where} is damaged: head_gates.mask or .frozen is missing or invalid")
     budgets = weights.get("head_gates.budgets")
     if importance.dim() != 1 or budgets is None or budgets.shape != (n + 1,):
-        raise PruningError(f"{where} is damaged: head_gates.importance or .budgets is amiss")
+        raise PruningError(
+            f"{where} is damaged: head_gates.importance or .budgets is missing or invalid"
+        )
     if not _is_binary(frozen):
         raise PruningError(
-            f"{where} is neither frozen nor not frozen: was it averaged over checkpoints from "
+            f"{where} is half frozen: was it averaged over checkpoints from "
             "before and after the freeze?"
         )
     if not bool(frozen):

@@ -26,26 +26,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(
         prog="dsp-average",
         description="""\
-Averages the weights of several checkpoints of one run, which often translates a little better
-than the last of them. All must keep the same heads: a head that some of them closed has weights
-that were no longer trained. fairseq's own transformers are averaged too.""",
+Average the weights of several checkpoints of one run; the result often translates slightly
+better than the last of them. All must keep the same heads. fairseq's own transformers can be
+averaged too.""",
         epilog="""examples:
   dsp-average --last 5 runs/mine --output runs/mine/average.pt
   dsp-average checkpoint8.pt checkpoint9.pt checkpoint10.pt --output average.pt
   fairseq-generate data/mine --user-dir "$(python -m dsp_fairseq)" --path runs/mine/average.pt \\
       --beam 5 --remove-bpe --required-batch-size-multiple 1
 
-The result generates, exports and is trained further (--finetune-from-model) as any checkpoint;
-it does not resume a training, since it holds no optimizer state.""",
+Use the result for generation, export and --finetune-from-model. It cannot resume a training:
+it holds no optimizer state.""",
     )
     parser.add_argument(
         "checkpoints",
         type=Path,
         nargs="+",
         metavar="CHECKPOINT",
-        help="checkpoints from after the freeze; with --last the folder of a run",
+        help="checkpoints from after the freeze; with --last, the folder of a run",
     )
-    parser.add_argument("--output", type=Path, required=True, help="new file")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument(
         "--last",
         type=int,

@@ -29,25 +29,32 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-export",
         formatter_class=argparse.HelpFormatter,
-        description="Writes a checkpoint in which the closed heads' weights no longer exist.",
+        description="Export a checkpoint without the weights of closed heads.",
         epilog=f"formats: {formats}. "
         "example: dsp-export checkpoint_best.pt --format pruned --output pruned.pt",
     )
-    parser.add_argument("checkpoint", type=Path, help="what fairseq-train wrote")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of fairseq-train")
     parser.add_argument("--format", choices=EXPORTERS, default="pruned", help="default: pruned")
-    parser.add_argument("--output", type=Path, required=True, help="new file (ctranslate2: folder)")
     parser.add_argument(
-        "--num-of-heads", help="K, if the checkpoint is not frozen (default: the trained one)"
+        "--output", type=Path, required=True, help="file to write (ctranslate2: folder)"
     )
     parser.add_argument(
-        "--data", type=Path, help="dictionaries for ctranslate2 (default: the training data)"
+        "--num-of-heads", help="K, for a checkpoint from before the freeze (default: its own)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder with dictionaries for ctranslate2 (default: the training data)",
     )
     quantizations = {name for exporter in EXPORTERS.values() for name in exporter.quantizations}
     parser.add_argument(
         "--quantization", choices=sorted(quantizations), default="float32", help="ctranslate2 only"
     )
     parser.add_argument(
-        "--check", type=Path, metavar="DATA", help="also translate its test split with both models"
+        "--check",
+        type=Path,
+        metavar="DATA",
+        help="translate the test split of DATA with both models and count equal hypotheses",
     )
     return parser
 

@@ -33,32 +33,32 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-heads",
         description="""\
-Shows which attention heads a checkpoint keeps, in a grid for each kind of attention: one row
-a layer and one column a head, both numbered from 0. The numbers are importance, of which the
-K highest are kept; a kept head stands in [brackets].""",
+Show which attention heads a checkpoint keeps, in one grid per kind of attention: a row per
+layer, a column per head, both numbered from 0. The numbers are importance; kept heads are in
+[brackets].""",
         epilog="""examples:
   dsp-heads checkpoints/checkpoint_best.pt
   dsp-heads checkpoints/checkpoint_best.pt --plot heads.svg
   dsp-heads checkpoints/checkpoint_best.pt --json - | python -m json.tool
   dsp-heads checkpoints/checkpoint_1_200.pt --num-of-heads 8
 
-Once the heads are frozen, what is shown is the final choice. Before that it is the top K so far,
-and --num-of-heads shows what another K would keep.""",
+After the freeze this is the final choice. Before it, it is the current top K, and --num-of-heads
+shows what another K would keep.""",
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of a dsp_transformer")
     parser.add_argument(
         "--num-of-heads",
         metavar="K",
-        help="show the top K instead of the checkpoint's own budget (only before the freeze)",
+        help="show this K instead of the checkpoint's own budget (only before the freeze)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="write it as JSON too; - prints JSON instead of the grid"
+        "--json", metavar="FILE", help="also write JSON; - prints JSON instead of the grid"
     )
     parser.add_argument(
         "--plot",
         type=Path,
         metavar="FILE",
-        help="draw it too, in the format of the suffix .png, .svg or .pdf (needs matplotlib)",
+        help="also draw it, in the format of the suffix .png, .svg or .pdf (needs matplotlib)",
     )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     return parser

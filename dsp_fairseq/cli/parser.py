@@ -29,7 +29,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(
             "--user-dir",
             metavar="DIR",
-            help="a package that registers further model families, estimators or export formats",
+            help="package that registers more model families, estimators or export formats",
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
@@ -40,8 +40,8 @@ class CommandParser(argparse.ArgumentParser):
             nargs="?",
             const="",
             metavar="FROM",
-            help="make missing data first, by the recipe's own command; FROM is its --from, where "
-            "the raw text is (Multi30k and IWSLT14; default: it is downloaded)",
+            help="first make missing data with the recipe's command; FROM is a folder with the raw "
+            "text (Multi30k and IWSLT14; default: download it)",
         )
 
     def error(self, message: str) -> NoReturn:

@@ -75,8 +75,8 @@ def render(head_map: HeadMap, args: Namespace) -> str:
 
 def _description() -> str:
     lines = [
-        "Ranks the heads of a trained dense model without training, and writes a checkpoint that",
-        "keeps exactly the best K: a rival and two controls for heads that are learned. Methods:",
+        "Rank the heads of a trained dense model without training, and write a checkpoint that",
+        "keeps exactly the best K. Methods:",
     ]
     for name, ranking in RANKINGS.items():
         lines += textwrap.wrap(
@@ -90,33 +90,34 @@ _EPILOG = """examples:
   dsp-rank-heads dense.pt --data data/mine --method random --seed 3 --num-of-heads 18 \\
       --output random3.pt
 
-The output works in every command with --user-dir, like a checkpoint that was trained until its
-heads were frozen. To train its weights further with these heads, give it to fairseq-train as
---finetune-from-model."""
+The output works in every command with --user-dir, like a trained checkpoint after its freeze.
+To train the kept heads further, give it to fairseq-train as --finetune-from-model."""
 
 
 def _parser() -> tuple[CommandParser, list[argparse.Action]]:
     """The parser, and its flags that only methods understand that look at data."""
     parser = CommandParser(prog="dsp-rank-heads", description=_description(), epilog=_EPILOG)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="a dense one: of a stock transformer, or dsp_transformer")
-    add("--data", type=Path, required=True, help="binarised data, with the dictionaries")
+    add("checkpoint", type=Path, help="dense checkpoint, of dsp_transformer or stock fairseq")
+    add("--data", type=Path, required=True, help="folder of binarised data and dictionaries")
     add("--method", choices=RANKINGS, required=True)
-    add("--num-of-heads", type=int, required=True, metavar="K", help="heads to keep: 0..N")
-    add("--output", type=Path, required=True, help="new file")
+    add(
+        "--num-of-heads", type=int, required=True, metavar="K", help="number of heads to keep, 0..N"
+    )
+    add("--output", type=Path, required=True, help="file to write")
     add("--keep-at-least", default="", metavar="KIND=COUNT,...",
-        help="floor on the heads kept per kind, as in fairseq-train")  # fmt: skip
+        help="minimum number of kept heads by kind, as in fairseq-train")  # fmt: skip
     add("--seed", type=int, default=1,
-        help="of random, and of the order of batches (default: 1)")  # fmt: skip
+        help="seed of random, and of the order of batches (default: 1)")  # fmt: skip
     add("--cpu", action="store_true", help="do not use a GPU")
     data = parser.add_argument_group("michel only")
     steps = data.add_mutually_exclusive_group()
     steps.add_argument("--one-shot", action="store_true", help="score once")
     steps.add_argument("--heads-per-step", type=_number, metavar="M",
                        help="heads to close before scoring again (default: N / 10)")  # fmt: skip
-    data.add_argument("--split", default="train", help="which data (default: train)")
+    data.add_argument("--split", default="train", help="split to score on (default: train)")
     data.add_argument("--max-batches", type=_number_or_all, default=RankingOptions.max_batches,
-                      metavar="B", help="score on a sample of so many, drawn by the seed, or on "
+                      metavar="B", help="score on this many batches, drawn by the seed, or on "
                       "'all' (default: 20)")  # fmt: skip
     data.add_argument("--max-tokens", type=_number, default=4096,
                       help="size of a batch (default: 4096)")  # fmt: skip

@@ -15,18 +15,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(
         prog="dsp-report",
         description="""\
-Makes a report of a sweep's finished runs: a table with the dense result beside every number and
-paired bootstrap tests, BLEU against heads, which heads survive, and the training curves. A sweep
-that still runs gives a report of what is done, which says what is missing.""",
+Make a report of the finished runs of a sweep: tables with dense results and paired bootstrap tests,
+BLEU against heads, surviving heads, training curves. For an unfinished sweep the report lists
+what is missing.""",
         epilog="""examples:
   dsp-report sweeps/multi30k --output sweeps/multi30k/report
   xdg-open sweeps/multi30k/report/report.html
 
-report.html is one file that needs nothing else, neither network nor the figures beside it.
-report.md shows the PNG files; each figure is there as SVG too. A report that dsp-report wrote to
-the same folder is replaced, any other folder with files in it is refused.""",
+report.html is self-contained. report.md shows the PNG files; each figure is also there as SVG. An
+earlier report in the folder is replaced; a folder with other files is refused.""",
     )
-    parser.add_argument("sweep", type=Path, help="the folder with runs.jsonl, from dsp-sweep")
+    parser.add_argument("sweep", type=Path, help="output folder of dsp-sweep, with runs.jsonl")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
     args = parser.parse_args(argv)
     names = write_report(args.sweep, args.output)

@@ -30,9 +30,10 @@ from .parser import CommandParser, command
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-run",
-        description="Trains, translates and scores what a recipe says, and writes beside the "
-        "checkpoints how it was done (run.yaml) and what came out (result.json). Given again, it "
-        "goes on where it was interrupted; given a run.yaml, it repeats that run.",
+        description="""\
+Train the model of a recipe, translate with it and score it. Settings (run.yaml) and scores
+(result.json) are written beside the checkpoints. The same command continues an interrupted run;
+a run.yaml repeats a run.""",
         epilog="""examples:
   dsp-run scripts/recipes/multi30k-dense.yaml
   dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12
@@ -41,24 +42,29 @@ def _parser() -> CommandParser:
   dsp-run runs/sigmoid/run.yaml --save-dir runs/sigmoid-again""",
     )
     parser.add_argument("recipe", type=Path, help="a recipe, or the run.yaml of an earlier run")
-    parser.add_argument("--num-of-heads", metavar="K", help="the budget")
-    parser.add_argument("--seed", type=int, metavar="S", help="of weights, noise and data order")
+    parser.add_argument("--num-of-heads", metavar="K", help="budget")
     parser.add_argument(
-        "--save-dir", type=Path, metavar="DIR", help="default: what the recipe says, or runs/NAME/"
+        "--seed", type=int, metavar="S", help="seed of weights, noise and data order"
+    )
+    parser.add_argument(
+        "--save-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the run (default: that of the recipe, or runs/NAME/kK-sSEED)",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="FLAG=VALUE",
-        help="a flag of fairseq-train instead of the recipe's; FLAG=true is a flag without value, "
-        "FLAG= takes it away; can be repeated",
+        help="set a flag of fairseq-train; FLAG=true sets one without a value, FLAG= removes one; "
+        "can be repeated",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="P", help="processes that train together, one a GPU"
+        "--processes", type=int, metavar="P", help="processes that train together, one per GPU"
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads of a process (default: 1)"
+        "--threads", type=int, metavar="N", help="CPU threads per process (default: 1)"
     )
     parser.add_prepare_flag()
     parser.add_argument(
@@ -91,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         with _progress_shown(run):
             results = execute(run)
     except KeyboardInterrupt:
-        raise PruningError("interrupted: the same command will go on from here") from None
+        raise PruningError("interrupted: give the same command again to continue") from None
     except OSError as error:  # such as a full disk
         raise PruningError(
-            f"{error.filename or run.folder}: {error.strerror or error}; mend that, and the same "
-            "command will go on from here"
+            f"{error.filename or run.folder}: {error.strerror or error}; fix that and give the "
+            "same command again to continue"
         ) from None
     print("\n".join(render(result) for result in results))
 
@@ -125,7 +131,7 @@ def with_arguments(run: Run, args: argparse.Namespace) -> Run:
     """The run with what the command line changes."""
     for name in ("processes", "threads"):
         if (number := getattr(args, name)) is not None and number < 1:
-            raise PruningError(f"--{name} {number} is not a number from 1 on")
+            raise PruningError(f"--{name} {number} must be 1 or more")
     flags = parse_assignments(args.set)
     if args.num_of_heads is not None:
         flags["num-of-heads"] = args.num_of_heads

@@ -17,10 +17,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(
         prog="dsp-score",
         formatter_class=argparse.HelpFormatter,
-        description="BLEU and chrF of what fairseq-generate printed: detokenised, as sacreBLEU "
-        "signs them, and BLEU over tokens beside them. The references in the output have to be "
-        "those of the data. The ceiling, said where it is below 100, is the score of the reference "
-        "itself after the preparation and back.",
+        description="Score an output of fairseq-generate: BLEU and chrF of detokenised text, with "
+        "sacreBLEU's signatures, and BLEU of tokens. The references in the output must be those of "
+        "the data. The ceiling, shown if below 100, is the score of the reference itself after "
+        "preparation and back.",
         epilog="example: fairseq-generate DATA ... > out.txt; dsp-score out.txt --data DATA",
     )
     parser.add_argument("generated", type=Path, help="output of fairseq-generate")

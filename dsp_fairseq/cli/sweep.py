@@ -100,40 +100,41 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-sweep``."""
     parser = CommandParser(
         prog="dsp-sweep",
-        description="Runs a grid of methods, budgets and seeds over a recipe, as far as it was "
-        "not run before, and keeps one JSON line a finished run in runs.jsonl.",
+        description="""\
+Run a recipe for a grid of methods, budgets and seeds. Finished runs are not repeated; runs.jsonl
+has one JSON line for each.""",
         epilog="""A grid file:
   recipe: scripts/recipes/multi30k-pipelined.yaml
   folder: runs/mine
   methods:                              # name: flags of fairseq-train
     gumbel: {gate-estimator: gumbel}
     sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
-    michel: {rank: {method: michel}}    # heads by dsp-rank-heads, then fine-tuning
+    michel: {rank: {method: michel}}    # ranked without training, then fine-tuned
     many: {budgets: all}                # one training for all budgets
   budgets: [6, 12, 24]
   seeds: [1, 2, 3]
-  dense: runs/multi30k/dense            # or {recipe: FILE}, which the sweep makes first
+  dense: runs/multi30k/dense            # or {recipe: FILE}, run first
 
 example: dsp-sweep scripts/sweeps/multi30k-pipelined.yaml --jobs 2
-The same command goes on after an interruption; what is done is not done again.""",
+The same command continues an interrupted sweep.""",
     )
-    parser.add_argument("grid", type=Path, help="YAML file that names the recipe and the grid")
+    parser.add_argument("grid", type=Path, help="grid file")
     parser.add_argument(
         "--launcher",
         choices=list(LAUNCHERS),
         default="local",
-        help="local: processes of this machine (default); submitit: jobs of a Slurm cluster",
+        help="local: processes on this machine (default); submitit: jobs on a Slurm cluster",
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="J", help="runs at the same time (default: 1)"
     )
     parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="CPU threads a run (default: 1)"
+        "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default: 1)"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what would be run and check the flags; needs no data",
+        help="print the commands and check their flags; needs no data",
     )
     parser.add_prepare_flag()
     args = parser.parse_args(argv)
@@ -169,7 +170,7 @@ def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         launcher.cancel()
         stop_all()
-        print("dsp-sweep: interrupted: the same command will go on from here", file=sys.stderr)
+        print("dsp-sweep: interrupted: give the same command again to continue", file=sys.stderr)
         return 130
     display.finish()
     failed = [item for item in progress if item.error is not None]

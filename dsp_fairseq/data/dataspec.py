@@ -95,7 +95,7 @@ class DataSpec:
                 known = ", ".join(_languages(folder))
                 raise PruningError(
                     f"{folder} has no dictionary of {language!r} (dict.{language}.txt), only of "
-                    f"{known}: mend --source-lang and --target-lang, or prepare the data again"
+                    f"{known}: correct --source-lang and --target-lang, or prepare the data again"
                 )
         if any(one not in (None, other) for one, other in zip(given, languages, strict=True)):
             raise PruningError(

@@ -39,7 +39,7 @@ class Option:
         if value is None:
             return self.default
         if not (float(value) >= self.least and math.isfinite(float(value))):
-            raise ValueError(f"{self.flag} {value:g} must be a number from {self.least:g} on")
+            raise ValueError(f"{self.flag} {value:g} must be {self.least:g} or more")
         return float(value)
 
 

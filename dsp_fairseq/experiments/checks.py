@@ -211,11 +211,9 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         PruningError: a flag that does not exist, a value that is refused, or a missing budget.
     """
     if recipe.budget is None:
-        raise PruningError(f"recipe {recipe.name} leaves K open: give --num-of-heads K")
+        raise PruningError(f"recipe {recipe.name} has no budget: give --num-of-heads K")
     if own := sorted(_OWN_FLAGS & recipe.train.keys()):
-        raise PruningError(
-            f"recipe {recipe.name}: --{own[0]} is what dsp-run sets itself: leave it out"
-        )
+        raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
     # Without the name of the data, which need not be there yet.
     words = ["", *arguments_of(train_flags(recipe, folder))]
     args = _parse(recipe, "train", options.get_training_parser(), words)

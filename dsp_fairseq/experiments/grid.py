@@ -68,7 +68,7 @@ class _GridFile:
             if min(numbers) < 0:
                 raise PruningError(f"'{key}' must be a list of whole numbers, not {numbers!r}")
             if len(set(numbers)) != len(numbers):
-                raise PruningError(f"'{key}' names a number twice")
+                raise PruningError(f"'{key}' has a number twice")
 
 
 @dataclass(frozen=True)

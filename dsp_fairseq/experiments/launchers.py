@@ -101,7 +101,7 @@ class SubmititLauncher:
             import submitit
         except ImportError as error:
             raise PruningError(
-                f"--launcher submitit needs it ({error}): pip install submitit"
+                f"--launcher submitit needs submitit ({error}): pip install submitit"
             ) from None
         self.limit = limit
         self._submission = Submission(attempt)

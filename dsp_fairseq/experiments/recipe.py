@@ -59,7 +59,7 @@ class Recipe:
                 f"'evaluate' must be a list of valid and test, not {self.evaluate!r}"
             )
         if self.processes < 1:
-            raise PruningError(f"'processes' must be a number from 1 on, not {self.processes}")
+            raise PruningError(f"'processes' must be 1 or more, not {self.processes}")
         for name in _FLAGS:
             if (flags := getattr(self, name)) is not None:
                 object.__setattr__(self, name, merge_flags({}, flags))
@@ -91,7 +91,9 @@ class Recipe:
         """
         text = str(self.train.get("seed", 1))
         if not text.isdecimal():
-            raise PruningError(f"recipe {self.name}: seed {text!r} is not a whole number from 0 on")
+            raise PruningError(
+                f"recipe {self.name}: seed {text!r} is not a whole number, 0 or more"
+            )
         return int(text)
 
     def settings(self) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         merged: Any = OmegaConf.to_container(OmegaConf.merge(*parts))
     except (OmegaConfBaseException, RecursionError) as error:
-        raise PruningError(f"{path} holds what no value can be: {one_line(error)}") from None
+        raise PruningError(f"{path} has an invalid value: {one_line(error)}") from None
     return read_as(Recipe, merged, path)
 
 

@@ -223,9 +223,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise PruningError(
-            f"{path} is damaged ({error}): remove it, it will be made again"
-        ) from None
+        raise PruningError(f"{path} is damaged ({error}): remove it; it is rebuilt") from None
 
 
 def _objects(path: Path) -> Iterator[tuple[int, Any]]:

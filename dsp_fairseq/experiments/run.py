@@ -90,7 +90,7 @@ def read_run(path: Path) -> Run:
 
 def _threads(value: Any, path: Path) -> int:
     if not str(value).isdecimal() or int(value) < 1:
-        raise PruningError(f"{path}: 'threads' must be a number from 1 on, not {value!r}")
+        raise PruningError(f"{path}: 'threads' must be 1 or more, not {value!r}")
     return int(value)
 
 

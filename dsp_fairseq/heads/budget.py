@@ -44,7 +44,7 @@ def parse_budget(text: Any, num_heads: int) -> int:
     """
     budgets = parse_budgets(text, num_heads)
     if len(budgets) > 1:
-        raise PruningError(f"--num-of-heads {text}: one number is wanted here")
+        raise PruningError(f"--num-of-heads {text}: give one number")
     return budgets[0]
 
 

@@ -66,7 +66,7 @@ def family_of(args: Any) -> Family:
     family = _FAMILIES.get(model_name(args) or "")
     if family is None:
         raise PruningError(
-            f"{name or 'an unnamed model'} is no model whose heads are known: known are "
+            f"{name or 'an unnamed model'} is not of a known model family: choose from "
             f"{', '.join(_FAMILIES)} and their architectures"
         )
     return family

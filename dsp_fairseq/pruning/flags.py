@@ -29,42 +29,38 @@ class PruningConfig(FairseqDataclass):
     num_of_heads: Optional[str] = field(
         default=None,
         metadata={
-            "help": "K, how many attention heads the model keeps: 0..N (required); several, as in "
-            "6,12,24, train one model for all these budgets, and the first is what validation "
-            "uses"
+            "help": "K, the number of attention heads to keep, 0..N (required); several, as in "
+            "6,12,24, train one model for all these budgets; validation uses the first"
         },
     )
     gate_estimator: str = field(
         default="sigmoid",
-        metadata={"help": "how gates are drawn from importance (default: sigmoid)"},
+        metadata={"help": "how gates are computed from importance (default: sigmoid)"},
     )
     pruning_mode: ChoiceEnum(list(PRUNING_MODES)) = field(  # type: ignore[valid-type]
         default="joint",
         metadata={
-            "help": "joint: weights and importance are trained together; pipelined: importance "
-            "alone until the freeze, from a trained model (--finetune-from-model), then the "
-            "weights of the heads that are left (default: joint)"
+            "help": "joint: train weights and importance together; pipelined: from a trained model "
+            "(--finetune-from-model), train importance alone until the freeze, then the weights "
+            "(default: joint)"
         },
     )
     finetune_updates: Optional[int] = field(
         default=None,
-        metadata={
-            "help": "pipelined: updates after the freeze, in which the weights are trained "
-            "(default: until --max-update)"
-        },
+        metadata={"help": "pipelined: updates after the freeze (default: until --max-update)"},
     )
     initial_temperature: Optional[float] = field(
         default=None,
-        metadata={"help": f"temperature of the first update ({_defaults('temperatures', 0)})"},
+        metadata={"help": f"temperature at the first update ({_defaults('temperatures', 0)})"},
     )
     final_temperature: Optional[float] = field(
         default=None,
-        metadata={"help": f"temperature from --cooldown-steps on ({_defaults('temperatures', 1)})"},
+        metadata={"help": f"temperature after --cooldown-steps ({_defaults('temperatures', 1)})"},
     )
     gate_noise: ChoiceEnum(list(GATE_NOISES)) = field(  # type: ignore[valid-type]
         default="gumbel",
         metadata={
-            "help": "noise that is added to importance where the estimator adds any "
+            "help": "distribution of the noise on importance, for estimators that add noise "
             "(default: gumbel)"
         },
     )
@@ -77,7 +73,7 @@ class PruningConfig(FairseqDataclass):
     final_noise: Optional[float] = field(
         default=None,
         metadata={
-            "help": "scale of that noise from --cooldown-steps on, linear in between "
+            "help": "scale of that noise after --cooldown-steps, linear in between "
             f"({_defaults('noise_scales', 1)})"
         },
     )
@@ -90,26 +86,26 @@ class PruningConfig(FairseqDataclass):
     freeze_heads_after: Optional[int] = field(
         default=None,
         metadata={
-            "help": "updates after which the top K heads become a fixed mask and importance stops "
+            "help": "update at which the top K heads become a fixed mask and importance stops "
             "learning (default: --cooldown-steps)"
         },
     )
     keep_at_least: str = field(
         default="",
         metadata={
-            "help": "floor on the heads kept per kind of site, as in "
-            "decoder.cross=1,encoder.self=2; also decoder.self (default: no floor)"
+            "help": "minimum number of kept heads by kind, as in "
+            "decoder.cross=1,encoder.self=2; also decoder.self (default: none)"
         },
     )
     kept_heads: Optional[str] = field(
         default=None,
         metadata={
-            "help": "build the model of this exported checkpoint, to train it further (instead of "
-            "--num-of-heads; default: a model with all its heads)"
+            "help": "build the model of this exported checkpoint, to train it further; replaces "
+            "--num-of-heads"
         },
     )
     gate_seed: Optional[int] = field(
-        default=None, metadata={"help": "seed of the gates' own noise (default: --seed)"}
+        default=None, metadata={"help": "seed of the noise (default: --seed)"}
     )
 
     @classmethod

@@ -103,7 +103,7 @@ def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[fl
     start, end = (d if g is None else float(g) for g, d in zip(given, defaults, strict=True))
     for flag, value in (("initial", start), ("final", end)):
         if not (value >= 0 and math.isfinite(value)):
-            raise PruningError(f"--{flag}-noise {value:g} must be a number from 0 on")
+            raise PruningError(f"--{flag}-noise {value:g} must be 0 or more")
     return start, end
 
 
@@ -216,7 +216,7 @@ def check_schedule(
     if plan.freeze_after >= max_update:
         logger.warning(
             "--freeze-heads-after %d is not before --max-update %d: the heads will not be frozen "
-            "during this training; evaluation uses the top %d heads by importance all the same",
+            "during this training; evaluation uses the top %d heads by importance",
             plan.freeze_after,
             max_update,
             plan.budget,

@@ -83,9 +83,9 @@ def _warn_of_other_batches(start: Checkpoint, fresh_batches: Any) -> None:
     iterator = (start.state.get("extra_state") or {}).get("train_iterator") or {}
     if iterator.get("epoch", 1) > 1 and not fresh_batches:
         logger.warning(
-            "resuming in epoch %d: fairseq now groups sentences into other batches than without "
-            "the interruption. For a training that ends the same in spite of interruptions give "
-            "--update-epoch-batch-itr True from its start on",
+            "resuming in epoch %d: fairseq regroups the batches, so results are not bit-identical "
+            "to those of an uninterrupted training. To avoid this, train with "
+            "--update-epoch-batch-itr True from the start",
             iterator["epoch"],
         )
 
@@ -95,13 +95,13 @@ def _way_on(path: Path, args: Any) -> str:
         return "give another --finetune-from-model"
     sound = newest_sound(path.parent)
     if sound is None:
-        return f"{path.parent} holds no other checkpoint that is sound: remove it to start afresh"
+        return f"{path.parent} holds no other intact checkpoint: remove it to start anew"
     newest, updates = sound
     if path.name != LAST:
-        return f"the newest sound one there is of update {updates}: --restore-file {newest}"
+        return f"the newest intact one is of update {updates}: --restore-file {newest}"
     copy = f"cp {shlex.quote(str(newest))} {shlex.quote(str(path))}"
     return (
-        f"the newest sound one there is {newest.name}, of update {updates}: continue from it by "
+        f"the newest intact one is {newest.name}, of update {updates}: continue from it by "
         f"{copy} and the same command again"
     )
 

@@ -282,7 +282,7 @@ def test_the_newest_are_those_of_the_highest_epoch_and_update(tmp_path):
     assert newest == ["checkpoint9.pt", "checkpoint_10_950.pt", "checkpoint_10_1000.pt"]
     with pytest.raises(PruningError, match="has 4 numbered checkpoints, not 5: train without"):
         newest_checkpoints(tmp_path, 5)
-    with pytest.raises(PruningError, match="from 1 on"):
+    with pytest.raises(PruningError, match="must be 1 or more"):
         newest_checkpoints(tmp_path, 0)
 
 

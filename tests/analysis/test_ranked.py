@@ -62,7 +62,7 @@ def test_a_stock_config_becomes_a_gated_one(arguments, tmp_path, task, build_sto
         (
             {"arch": "fconv"},
             {},
-            "x.pt: fconv is no model whose heads are known",
+            "x.pt: fconv is not of a known model family",
         ),
         ({"kept_heads": "none"}, {}, "is exported, its heads are chosen"),
         ({"arch": "transformer"}, {"dsp_signature": "K:6"}, "is exported, its heads are chosen"),

@@ -103,9 +103,7 @@ def test_a_dense_checkpoint(build_stock, save):
 
 def test_an_architecture_that_is_not_known(gated, save):
     config = {"_name": "mine", "num_of_heads": 6, "encoder_layers": 2}
-    with pytest.raises(
-        PruningError, match=r"mine is no model whose heads are known: .*transformer"
-    ):
+    with pytest.raises(PruningError, match=r"mine is not of a known model family: .*transformer"):
         read_head_map(save(gated(), config))
 
 

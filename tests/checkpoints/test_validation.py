@@ -48,7 +48,7 @@ BROKEN = {
         "mask keeps 7 heads, and it is frozen at 6",
     ),
     "half a mask": ({"head_gates.mask": lambda t: t / 2}, "other values than 0 and 1"),
-    "half frozen": ({"head_gates.frozen": lambda t: t / 2}, "neither frozen nor not frozen"),
+    "half frozen": ({"head_gates.frozen": lambda t: t / 2}, "is half frozen"),
     "budgets for 30 heads": ({"head_gates.budgets": lambda t: torch.ones(31)}, "budgets"),
     "another width of attention": ({Q: lambda t: t[:12]}, r"q_proj.* is \[12, 16\]"),
     "a weight that is a number": ({FC1: lambda t: 3.0}, "is no tensor"),

@@ -51,7 +51,7 @@ def test_a_last_checkpoint_that_was_cut_off_is_mended_by_the_command_it_names(
     assert outcome.status == 1
     assert "\n" not in outcome.message
     assert "checkpoint_last.pt is not a checkpoint that can be loaded" in outcome.message
-    assert "newest sound one there is checkpoint_1_6.pt, of update 6" in outcome.message
+    assert "newest intact one is checkpoint_1_6.pt, of update 6" in outcome.message
     command = re.search(r"continue from it by (cp \S+ \S+) and the same command", outcome.message)[
         1
     ]
@@ -72,7 +72,7 @@ def test_other_starts_that_are_cut_off(train, copy_of_run, tmp_path):
     for path in copy_of_run.glob("*.pt"):
         _cut(path)
     outcome = train(copy_of_run)
-    assert "holds no other checkpoint that is sound: remove it to start afresh" in outcome.message
+    assert "holds no other intact checkpoint: remove it to start anew" in outcome.message
 
 
 def test_generation_does_not_care_for_other_files_of_the_training(copy_of_run, generate):

@@ -43,7 +43,10 @@ def test_it_trains_with_its_option_and_freezes_at_k(train, tmp_path):
 def test_its_option_has_help_and_checks(train, tmp_path):
     assert "scaled-softmax: what importance is multiplied by" in flags_help()
     for flags, message in (
-        (("--gate-estimator", "scaled-softmax", "--sharpness", "-1"), "--sharpness -1 must be a"),
+        (
+            ("--gate-estimator", "scaled-softmax", "--sharpness", "-1"),
+            "--sharpness -1 must be 0 or more",
+        ),
         (("--sharpness", "2"), "--sharpness belongs to --gate-estimator scaled-softmax"),
     ):
         assert message in train(tmp_path, *flags).message

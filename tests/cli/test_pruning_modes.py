@@ -106,7 +106,7 @@ def test_pipelined_from_a_gated_model_with_all_its_heads(train, folder):
         (("--gate-estimator", "ste", "--final-noise", "0"), "ste adds no noise to importance"),
         (("--gate-estimator", "pass", "--num-of-heads", "4,6"), "takes one budget"),
         (("--num-of-heads", "4,4"), "names a budget twice"),
-        (("--initial-noise", "-1"), "--initial-noise -1 must be a number from 0 on"),
+        (("--initial-noise", "-1"), "--initial-noise -1 must be 0 or more"),
     ],
 )
 def test_flags_that_do_not_fit(train, tmp_path, flags, message):

@@ -141,7 +141,7 @@ def test_an_interrupted_and_a_killed_sweep_give_the_same_table(recipe, tmp_path)
         assert not (run / "result.json").exists()
         if how == signal.SIGTERM:
             assert process.returncode == 130
-            assert "the same command will go on from here" in process.stdout.read()
+            assert "give the same command again to continue" in process.stdout.read()
 
     process = _start(grid)
     assert process.wait() == 0, process.stdout.read()

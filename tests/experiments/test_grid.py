@@ -49,7 +49,7 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
     ("content", "message"),
     [
         ({"budgets": 6}, "'budgets' must be a list of whole numbers"),
-        ({"seeds": [1, 1]}, "'seeds' names a number twice"),
+        ({"seeds": [1, 1]}, "'seeds' has a number twice"),
         ({"methods": ["gumbel"]}, "'methods' must hold"),
         ({"methods": {"a/b": {}}}, "'methods' must hold"),
         ({"methods": {"dense": {}}}, "'methods' must hold"),

@@ -37,7 +37,7 @@ def test_heads_of_zero_weight_change_nothing(kept):
         ({"activation_fn": "tanh"}, "no counterpart of --activation-fn tanh"),
         ({"encoder_embed_dim": 8}, "wants --encoder-embed-dim and --decoder-embed-dim alike"),
         ({"decoder_normalize_before": True}, "wants --encoder-normalize-before and --decoder-"),
-        ({"arch": "fconv"}, "fconv is no model whose heads are known"),
+        ({"arch": "fconv"}, "fconv is not of a known model family"),
     ],
 )
 def test_what_it_has_no_counterpart_of_is_named_by_its_flag(arguments, tmp_path, flags, message):

@@ -35,7 +35,7 @@ def test_budgets_are_read_from_their_flag():
     assert parse_budget("24", 24) == 24
     with pytest.raises(PruningError, match="names a budget twice"):
         parse_budgets("6,6", 24)
-    with pytest.raises(PruningError, match="one number is wanted here"):
+    with pytest.raises(PruningError, match="give one number"):
         parse_budget("6,12", 24)
 
 

@@ -36,7 +36,7 @@ def test_gated_and_dense_transformers_are_one_family(name):
 @pytest.mark.parametrize("name", ["fconv", "transformer_lm", "transformer_align", "mine", None])
 def test_no_other_model_is_taken_for_a_transformer(name):
     said = name or "an unnamed model"
-    with pytest.raises(PruningError, match=f"{said} is no model whose heads are known") as stop:
+    with pytest.raises(PruningError, match=f"{said} is not of a known model family") as stop:
         family_of({**SHAPE, "arch": name})
     assert "\n" not in str(stop.value)
 
