@@ -119,11 +119,11 @@ def test_damaged_kept_heads(exported, text, message):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"importance": torch.zeros(23)}, "importance for 23 heads, and its model has 24 heads"),
+        ({"importance": torch.zeros(23)}, "importance for 23 heads, but its model has 24 heads"),
         ({"importance": torch.full((24,), float("nan"))}, "not finite"),
-        ({"mask": None}, "head_gates.mask or head_gates.frozen is missing or invalid"),
-        ({"mask": torch.zeros(23)}, "head_gates.mask or head_gates.frozen is missing or invalid"),
-        ({"frozen": None}, "head_gates.mask or head_gates.frozen is missing or invalid"),
+        ({"mask": None}, "head_gates.mask or .frozen is missing or invalid"),
+        ({"mask": torch.zeros(23)}, "head_gates.mask or .frozen is missing or invalid"),
+        ({"frozen": None}, "head_gates.mask or .frozen is missing or invalid"),
         ({"frozen": torch.tensor(1.0), "mask": torch.full((24,), 0.5)}, "averaged"),
     ],
 )

@@ -101,7 +101,7 @@ def test_weights_that_are_left_over_are_named(frozen, build):
 
 @pytest.mark.parametrize("value", ["four", None, [4]])
 def test_a_configuration_that_makes_no_sense(frozen, save, value):
-    with pytest.raises(PruningError, match="no numbers"):
+    with pytest.raises(PruningError, match="numbers of layers or heads are invalid"):
         read_head_map(save(frozen, encoder_layers=value))
 
 
