@@ -16,6 +16,7 @@ def clock(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(module._Log, "said", 0.0)
+    monkeypatch.setattr(module._Log, "worked", 0.0)
     return now
 
 
@@ -36,6 +37,12 @@ def test_many_short_tasks_share_the_clock(clock, capsys):
         for _ in progress([0], 1, f"task {number}", "steps"):
             clock[0] += 9.0
     assert capsys.readouterr().err.splitlines() == ["task 3: 0 of 1 steps done"]
+
+
+def test_short_work_late_in_a_process_says_nothing(clock, capsys):
+    clock[0] = 100.0
+    assert list(progress("ab", 2, "averaging", "checkpoints")) == ["a", "b"]
+    assert capsys.readouterr().err == ""
 
 
 def test_short_work_says_nothing(clock, capsys):
