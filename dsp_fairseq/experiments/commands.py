@@ -18,7 +18,10 @@ from ..pruning.flags import PruningConfig
 from .recipe import Flags, Recipe
 from .run import BEST, Run, targets_of
 
-_SCHEDULE_FLAGS = ("pruning-mode", "finetune-updates", "freeze-heads-after", "cooldown-steps")
+_SCHEDULE_FLAGS = (
+    *("pruning-mode", "finetune-updates", "freeze-heads-after"),
+    *("cooldown-steps", "gates-after"),
+)
 """What a run whose heads are chosen without training has no use for."""
 
 

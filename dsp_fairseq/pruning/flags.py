@@ -90,6 +90,14 @@ class PruningConfig(FairseqDataclass):
             "learning (default: --cooldown-steps)"
         },
     )
+    gates_after: int = field(
+        default=0,
+        metadata={
+            "help": "updates that train all heads before importance learns; temperature and noise "
+            "have their initial values at their end; --cooldown-steps and --freeze-heads-after "
+            "count them too (default: 0)"
+        },
+    )
     keep_at_least: str = field(
         default="",
         metadata={

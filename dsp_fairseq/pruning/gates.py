@@ -131,8 +131,13 @@ class HeadGates(nn.Module):
 
     @property
     def is_sampling(self) -> bool:
-        """Whether training draws relaxed gates."""
+        """Whether training scales heads by gates, so that all of them take part."""
         return not (self.is_frozen or self.is_constant)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether all heads are still trained alike, before importance starts to learn."""
+        return self.is_sampling and self.num_updates < self.plan.gates_after
 
     @property
     def holds_weights(self) -> bool:
@@ -151,7 +156,12 @@ class HeadGates(nn.Module):
     @property
     def temperature(self) -> float:
         """The temperature at the current update; a pure function of its number."""
-        return log_linear(self.num_updates, *self.plan.temperatures, self.plan.cooldown_steps)
+        return log_linear(*self._cooling(self.plan.temperatures))
+
+    def _cooling(self, ends: tuple[float, float]) -> tuple[int, float, float, int]:
+        """The updates since gates are drawn, from what to what, and in how many."""
+        start = self.plan.gates_after
+        return self.num_updates - start, *ends, self.plan.cooldown_steps - start
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HeadGates:
         """Moves between devices, but stays in float32: half precision would make ties."""
@@ -200,6 +210,7 @@ class HeadGates(nn.Module):
         self.last_change.copy_(torch.where(changed, now, self.last_change))
         self.mask.copy_(top)
         if self.num_updates < self.plan.freeze_after or self.is_constant:
+            self.optimizer_state.learns = not self.is_waiting
             self.optimizer_state.alone = self.holds_weights
             return several and self.is_constant
         self._freeze()
@@ -208,9 +219,13 @@ class HeadGates(nn.Module):
     def forward(self) -> Tensor:
         """This update's gates ``[N]`` in float32, which carry gradient to importance.
 
-        They sum to K where the estimator is exact. The noise depends on (seed, update) only, so
-        all micro-batches and all processes of an update see the same gates.
+        They are all 1 before importance learns, and then sum to K where the estimator is exact.
+        The noise depends on (seed, update) only, so all micro-batches and all processes of an
+        update see the same gates.
         """
+        if self.is_waiting:
+            self._gates = torch.ones_like(self.importance.detach())
+            return self._gates
         noise = self._noise().to(self.importance.device)
         gates = self.plan.estimator(
             self.importance, self.update_budget, self.temperature, noise
@@ -226,13 +241,14 @@ class HeadGates(nn.Module):
         noise = gumbel_noise(self.layout.num_heads, plan.seed, self.num_updates)
         if plan.noise == "logistic":
             noise = logistic_from_gumbel(noise)
-        return noise * linear(self.num_updates, *plan.noise_scales, plan.cooldown_steps)
+        return noise * linear(*self._cooling(plan.noise_scales))
 
     def penalty(self) -> Tensor | None:
         """What the estimator adds to the loss per token; None where its budget is exact."""
-        if not self.is_sampling:
+        if not self.is_sampling or self.is_waiting:
             return None
-        progress = self.num_updates / max(self.plan.freeze_after, 1)
+        start = self.plan.gates_after
+        progress = (self.num_updates - start) / max(self.plan.freeze_after - start, 1)
         return self.plan.estimator.penalty(
             self.importance, self.update_budget, self.temperature, progress
         )

@@ -110,12 +110,16 @@ class DspAdam(FairseqAdam):
         super().step(closure, groups=groups)
 
     def _drop_held_gradients(self) -> None:
-        """While importance is trained alone, the weights have no gradient.
+        """While importance is trained alone, the weights have no gradient, and while it does not
+        learn, importance has none.
 
         Some wrappers of several processes make zeros of that, which Adam would count as steps.
         """
         if any(_state(p).alone for p in self._importance):
             for parameter in self.param_groups[0]["params"]:
+                parameter.grad = None
+        for parameter in self._importance:
+            if not _state(parameter).learns:
                 parameter.grad = None
 
     def _set_importance_group(self) -> None:
@@ -133,7 +137,7 @@ class ImportanceState:
     """What a model tells the optimizer about its importance.
 
     Attributes:
-        learns: whether it still does.
+        learns: whether it does now.
         alone: whether the weights stay as they are meanwhile.
         judge: ends the training where one of its named values is not finite.
     """

@@ -29,7 +29,9 @@ class PruningPlan:
         temperatures: of the first update, and from the end of the cooldown on.
         noise: which noise is added to importance.
         noise_scales: as the temperatures.
-        cooldown_steps: updates from the first to the last of these.
+        gates_after: updates with all heads, before importance learns; at their end is the first
+            of these temperatures and noises.
+        cooldown_steps: the update from which on they are the last.
         freeze_after: updates after which the heads are frozen.
         finetune_updates: pipelined: updates after the freeze; None where the flag is not given.
         floors: (indices, at least) pairs.
@@ -43,6 +45,7 @@ class PruningPlan:
     temperatures: tuple[float, float]
     noise: str
     noise_scales: tuple[float, float]
+    gates_after: int
     cooldown_steps: int
     freeze_after: int
     finetune_updates: int | None
@@ -56,10 +59,13 @@ class PruningPlan:
 
     def __str__(self) -> str:
         phases = "importance alone until the freeze, " if self.pipelined else ""
+        if self.gates_after:
+            phases = f"all heads for {self.gates_after} updates, then "
         start, end = self.temperatures
         return (
             f"estimator {self.method}, {phases}temperature {start:g} to {end:g} over "
-            f"{self.cooldown_steps} updates, freeze after {self.freeze_after}"
+            f"{max(0, self.cooldown_steps - self.gates_after)} updates, freeze after "
+            f"{self.freeze_after}"
         )
 
 
@@ -105,6 +111,26 @@ def _noise_scales(config: PruningConfig, estimator: type[Estimator]) -> tuple[fl
         if not (value >= 0 and math.isfinite(value)):
             raise PruningError(f"--{flag}-noise {value:g} must be 0 or more")
     return start, end
+
+
+def _gates_after(config: PruningConfig, estimator: Estimator) -> int:
+    after = _not_negative("gates-after", config.gates_after or 0)
+    if after and config.pruning_mode == "pipelined":
+        raise PruningError(
+            "--gates-after trains a dense model first, and --pruning-mode pipelined starts from "
+            "one: leave it out"
+        )
+    if after and not estimator.learns:
+        raise PruningError(
+            f"--gate-estimator {config.gate_estimator} fixes its heads at the start: leave out "
+            "--gates-after"
+        )
+    if after and after >= config.updates_before_freeze():
+        raise PruningError(
+            f"--gates-after {after} must be before the freeze, which is after "
+            f"{config.updates_before_freeze()} updates (--freeze-heads-after)"
+        )
+    return after
 
 
 def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
@@ -161,6 +187,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         temperatures=_temperatures(config, estimator.temperatures),
         noise=str(config.gate_noise),
         noise_scales=_noise_scales(config, type(estimator)),
+        gates_after=_gates_after(config, estimator),
         cooldown_steps=cooldown,
         freeze_after=config.updates_before_freeze(),
         finetune_updates=None

@@ -380,6 +380,8 @@ TRAIN_CASES = [
         ("a temperature of 0", "--initial-temperature 0",
          "--initial-temperature 0 must be a positive number", 1),
         ("a temperature that rises", "--final-temperature 3", "the temperature may only fall", 1),
+        ("all heads until the freeze", "--gates-after 6",
+         "--gates-after 6 must be before the freeze, which is after 6 updates", 1),
         ("an unknown kind of site", "--keep-at-least cross=1",
          "--keep-at-least 'cross=1': write KIND=COUNT", 1),
         ("another optimizer", "--optimizer adam", "use --optimizer dsp_adam", 1),

@@ -173,3 +173,19 @@ def test_resuming_several_budgets_is_the_same_run(train, several, folder):
     whole, resumed = (_state(f / "checkpoint_last.pt") for f in (several, run))
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+@pytest.mark.parametrize("updates", ["2", "6"])
+def test_all_heads_first_and_resumed_is_the_same_run(train, folder, updates):
+    flags = ("--gates-after", "4", "--cooldown-steps", "8")
+    whole, resumed = folder / "late", folder / f"late-{updates}"
+    if not whole.exists():
+        log = train(whole, *flags).log
+        assert "all heads for 4 updates, then temperature 1 to 0.1 over 4 updates" in log
+        gate_sums = [float(s) for s in re.findall(r"\bgate_sum=([\d.]+)", log)]
+        assert gate_sums == [24] * 4 + [6] * 6
+    for until in (updates, "10"):
+        assert train(resumed, *flags, "--max-update", until).status == 0
+    a, b = (_state(run / "checkpoint_last.pt") for run in (whole, resumed))
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name

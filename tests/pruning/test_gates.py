@@ -278,3 +278,53 @@ def test_budgets_in_any_order_train_freeze_load_and_generate(build, batch, budge
     copy.eval()
     assert _open_heads(copy) == first
     copy(**batch)
+
+
+# ---- all heads first
+
+
+def test_all_heads_are_trained_alike_before_importance_learns(build, batch):
+    flags = {"gates_after": 4, "gate_estimator": "pass", "freeze_heads_after": 8}
+    model, dense = build(6, **flags), build(24)
+    dense.load_state_dict({**model.state_dict(), "head_gates.budgets": dense.head_gates.budgets})
+    for update in range(5):
+        for each in (model, dense):
+            each.eval()(**batch)
+            each.train()
+            each.set_num_updates(update)
+            each.zero_grad()
+        model(**batch)[0].pow(2).sum().backward()
+        waiting = update < 4
+        assert model.head_gates.is_waiting == waiting
+        assert (model.head_gates.penalty() is None) == waiting
+        assert (model.head_gates.importance.grad is None) == waiting
+        assert model.head_gates.optimizer_state.learns != waiting
+        assert (model.head_gates.statistics()["gate_sum"] == 24) == waiting
+        if waiting:
+            dense(**batch)[0].pow(2).sum().backward()
+            for (name, ours), theirs in zip(
+                model.named_parameters(), dense.parameters(), strict=True
+            ):
+                assert ours.grad is theirs.grad or torch.equal(ours.grad, theirs.grad), name
+
+
+def test_temperature_and_noise_fall_from_then_on(build):
+    gates = build(6, gates_after=4, cooldown_steps=10).head_gates
+    temperatures, spread = [], []
+    for update in (4, 7, 10):
+        gates.set_num_updates(update)
+        temperatures.append(gates.temperature)
+        spread.append(float(gates._noise().std()))
+    assert temperatures == pytest.approx([0.5, (0.5 * 0.1) ** 0.5, 0.1])
+    assert spread[0] > spread[1] > spread[2] == 0
+
+
+def test_several_budgets_wait_alike(build, batch):
+    model = build("6,12,24", gates_after=4, freeze_heads_after=8).train()
+    sums = []
+    for update in range(12):
+        model.set_num_updates(update)
+        model(**batch)
+        sums.append(round(float(model.head_gates.statistics()["gate_sum"]), 3))
+    assert sums[:4] == [24] * 4
+    assert set(sums[4:]) == {6, 12, 24}

@@ -139,3 +139,23 @@ def test_weights_do_not_move_while_importance_is_trained_alone(build, batch):
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"head_gates.importance"}
     assert not optimizer.optimizer.state[model.encoder.layers[0].fc1.weight]
+
+
+def test_gradients_of_zeros_leave_no_trace_before_importance_learns(build, batch):
+    model = build(6, gates_after=2)
+    optimizer, importance = _optimizer(model), model.head_gates.importance
+    for update in range(2):
+        model.set_num_updates(update)
+        optimizer.zero_grad()
+        _backward(model, batch)
+        # As wrappers of several processes leave it.
+        importance.grad = torch.zeros(24)
+        optimizer.clip_grad_norm(0.0)
+        optimizer.step()
+    assert importance.abs().max() == 0
+    assert not optimizer.optimizer.state[importance]
+    model.set_num_updates(2)
+    _backward(model, batch)
+    optimizer.step()
+    assert importance.abs().max() > 0
+    assert optimizer.optimizer.state[importance]["step"] == 1
