@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 
@@ -28,16 +27,6 @@ def test_it_works_as_a_filter(data_prep, prepared_without_fairseq):
     assert words == "der hund schläft nicht .\nruft er mich an ?\n"
 
 
-def test_the_side_decides_the_language(prepared_without_fairseq):
-    def encode(side: str) -> str:
-        sink = io.BytesIO()
-        encode_text.encode_stream(prepared_without_fairseq, side, io.BytesIO(b"isn't\n"), sink)
-        return sink.getvalue().decode().replace("@@ ", "")
-
-    assert encode("source") == "isn ' t\n"
-    assert encode("target") == "isn 't\n"
-
-
 @pytest.mark.parametrize("blank", ["", " \t", "\u200b", "\ufffd", "\u2581", "\x00", "\r", "\u3164"])
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
 def test_a_blank_line_gives_a_blank_line(without_fairseq, corpus, tmp_path, kind, blank):
@@ -54,13 +43,3 @@ def test_text_that_is_not_utf8_is_refused(monkeypatch, refusal, prepared_without
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
     error = refusal(encode_text, [str(prepared_without_fairseq)])
     assert "stdin, line 2: not valid UTF-8" in error
-
-
-def test_a_folder_that_was_not_prepared_is_refused(refusal, tmp_path):
-    assert "made by prepare_text.py" in refusal(encode_text, [str(tmp_path)])
-    (tmp_path / "prep.json").write_text("{")
-    assert "not valid JSON" in refusal(encode_text, [str(tmp_path)])
-    (tmp_path / "prep.json").write_text(json.dumps({"format_version": 2}))
-    assert "format version 1" in refusal(encode_text, [str(tmp_path)])
-    (tmp_path / "prep.json").write_text(json.dumps({"format_version": 1, "source": "de"}))
-    assert "lacks 'tokenized'" in refusal(encode_text, [str(tmp_path)])

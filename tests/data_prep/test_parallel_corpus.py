@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -173,19 +172,6 @@ def test_sentencepiece(run, files, tmp_path):
 
 
 @pytest.mark.usefixtures("without_fairseq")
-def test_gzip_and_windows_line_ends_change_nothing(files, tmp_path):
-    parallel_corpus.main(files_argv(files, tmp_path / "plain"))
-    for path in list(files.iterdir()):
-        content = path.read_bytes().replace(b"\n", b"\r\n")
-        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content))
-    halves = ("--source-file", str(files / "my.de.gz"), "--target-file", str(files / "my.en.gz"))
-    parallel_corpus.main([*halves, "--out", str(tmp_path / "zipped"), "--vocab-size", "200"])
-    for name in ("codes.bpe", "raw/valid.src", "raw/valid.tgt", "raw/test.src", "raw/test.tgt"):
-        plain, zipped = (tmp_path / folder / name for folder in ("plain", "zipped"))
-        assert plain.read_bytes() == zipped.read_bytes()
-
-
-@pytest.mark.usefixtures("without_fairseq")
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
 def test_pairs_that_show_nothing_are_left_out_and_named(files, tmp_path, capsys, kind):
     odd = dict(enumerate(ODD.values(), start=21))
@@ -216,56 +202,23 @@ def test_a_held_out_sentence_that_is_too_long_is_named_by_its_own_line(
 
 
 @pytest.mark.usefixtures("without_fairseq")
-def test_if_missing_keeps_what_is_the_same(files, tmp_path, capsys):
-    argv = files_argv(files, tmp_path / "out", "--if-missing")
-    parallel_corpus.main(argv)
-    (tmp_path / "out" / "mark").touch()
-    capsys.readouterr()
-    parallel_corpus.main(argv)
-    assert (tmp_path / "out" / "mark").exists()
-    assert "already prepared" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("without_fairseq")
 @pytest.mark.parametrize(
     ("more", "key"),
     [
         (("--seed", "2"), "seed"),
         (("--max-ratio", "2"), "max_ratio"),
         (("--test", "9"), "test"),
-        (("--lowercase",), "lowercase"),
-        (("input",), "sha256_target_file"),
     ],
 )
 def test_if_missing_refuses_what_differs(refusal, files, tmp_path, more, key):
     out = tmp_path / "out"
     parallel_corpus.main(files_argv(files, out))
-    if more == ("input",):
-        path, more = files / "my.en", ()
-        path.write_bytes(path.read_bytes().replace(b".", b"!", 1))
     argv = files_argv(files, out, *more)
     assert f"another {key} (" in refusal(parallel_corpus, [*argv, "--if-missing"])
     assert "exists; remove it" in refusal(parallel_corpus, argv)
 
 
 # Refusals
-
-
-def damage_missing(files):
-    (files / "my.en").unlink()
-    return "my.en; give another --target-file"
-
-
-def damage_line_counts(files):
-    with (files / "my.de").open("ab") as stream:
-        stream.write(b"Noch einer.\n")
-    return f"my.de has 316 lines but {files / 'my.en'} has 315"
-
-
-def damage_encoding(files):
-    with (files / "my.de").open("ab") as stream:
-        stream.write("Käse.\n".encode("latin-1"))
-    return "my.de, line 316: not valid UTF-8"
 
 
 def damage_no_lines(files):
@@ -290,9 +243,6 @@ def damage_too_few(files):
 @pytest.mark.parametrize(
     "damage",
     [
-        damage_missing,
-        damage_line_counts,
-        damage_encoding,
         damage_no_lines,
         damage_nothing_good,
         damage_too_few,
@@ -310,6 +260,7 @@ def test_bad_input_is_refused_and_nothing_left(refusal, files, tmp_path, damage)
     ("more", "fragment"),
     [
         (("--source", "en"), "both en"),
+        (("--target-file", "no.en"), "there is no file no.en; give another --target-file"),
         (("--valid", "0"), "whole number above 0"),
         (("--max-ratio", "0.5"), "number of at least 1"),
         (("--max-ratio", "nan"), "number of at least 1"),

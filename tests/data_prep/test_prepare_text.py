@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import data_folder
-import prep_common
 import prepare_text
 import pytest
-import raw_text
 from fairseq.data import Dictionary
 from prep_helpers import ODD, SIZES, binarised, generated, lines, names, prepare_argv, put_lines
 from sacremoses import MosesDetokenizer
 
 from dsp_fairseq.evaluation.bleu import score_file
-from dsp_text.errors import TextError
 from dsp_text.settings import LATER_SETTINGS, load_encoder
 
 
@@ -116,26 +106,6 @@ def test_subwords_are_the_same_every_time_and_in_both_directions(corpus, tmp_pat
         prepare_text.main(prepare_argv(corpus, out, *more))
         models.append((out / model).read_bytes())
     assert models[0] == models[1] == models[2]
-
-
-@pytest.mark.usefixtures("without_fairseq")
-def test_gzip_and_windows_line_ends_change_nothing(corpus, tmp_path):
-    prepare_text.main(prepare_argv(corpus, tmp_path / "plain"))
-    for path in list(corpus.iterdir()):
-        content = path.read_bytes().replace(b"\n", b"\r\n")
-        (corpus / f"{path.name}.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + content))
-        path.unlink()
-    prepare_text.main(prepare_argv(corpus, tmp_path / "zipped"))
-    for name in ("codes.bpe", "raw/test.src", "raw/test.tgt"):
-        plain, zipped = (tmp_path / folder / name for folder in ("plain", "zipped"))
-        assert plain.read_bytes() == zipped.read_bytes()
-
-
-def test_only_a_newline_ends_a_line():
-    text = "eins\u2028zwei\x85drei\rvier\x1cfünf\r\nsechs\n".encode()
-    assert len(text.splitlines()) == 3, "bytes split at the lone carriage return"
-    decoded = list(raw_text.decode_lines(iter(text.split(b"\n")[:-1]), "x"))
-    assert decoded == [("x, line 1", "eins zwei drei vier fünf"), ("x, line 2", "sechs")]
 
 
 @pytest.mark.usefixtures("without_fairseq")
@@ -237,59 +207,6 @@ def test_a_training_text_that_shows_nothing_is_refused(refusal, corpus, tmp_path
 # Refusals
 
 
-def damage_missing_half(corpus):
-    (corpus / "valid.en").unlink()
-    return "valid.en.gz"
-
-
-def damage_line_counts(corpus):
-    path = corpus / "train.de"
-    path.write_bytes(path.read_bytes() + b"Noch einer.\n")
-    return f"train.de has {SIZES['train'] + 1} lines but"
-
-
-def damage_encoding(corpus):
-    path = corpus / "valid.de"
-    path.write_bytes(path.read_bytes() + "Käse.\n".encode("latin-1"))
-    return f"valid.de, line {SIZES['valid'] + 1}: not valid UTF-8"
-
-
-def damage_no_lines(corpus):
-    (corpus / "test.de").write_bytes(b"")
-    return "test.de has no lines"
-
-
-def damage_gzip(corpus):
-    path = corpus / "train.en"
-    (corpus / "train.en.gz").write_bytes(gzip.compress(path.read_bytes())[:-200])
-    path.unlink()
-    return "train.en.gz is not a whole gzip file"
-
-
-def damage_gzip_name(corpus):
-    (corpus / "train.en").rename(corpus / "train.en.gz")
-    return "train.en.gz is not a whole gzip file"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        damage_missing_half,
-        damage_line_counts,
-        damage_encoding,
-        damage_no_lines,
-        damage_gzip,
-        damage_gzip_name,
-    ],
-)
-def test_bad_input_is_refused_and_nothing_left(refusal, corpus, tmp_path, damage):
-    fragment = damage(corpus)
-    (tmp_path / "place").mkdir()
-    error = refusal(prepare_text, prepare_argv(corpus, tmp_path / "place" / "out"))
-    assert fragment in error
-    assert names(tmp_path / "place") == set()
-
-
 @pytest.mark.parametrize(
     ("more", "fragment"),
     [
@@ -319,117 +236,3 @@ def test_a_vocabulary_too_small_for_sentencepiece_is_refused(refusal, corpus, tm
     error = refusal(prepare_text, prepare_argv(corpus, place / "out", *more))
     assert "give another --vocab-size" in error
     assert names(place) == set()
-
-
-def test_failure_of_fairseq_shows_its_last_line(monkeypatch, refusal, corpus, tmp_path):
-    failed = subprocess.CompletedProcess([], 1, "INFO: hello\nMemoryError: no room\n")
-    monkeypatch.setattr(data_folder.subprocess, "run", lambda *args, **more: failed)
-    place = tmp_path / "place"
-    error = refusal(prepare_text, prepare_argv(corpus, place / "out"))
-    assert error.endswith("fairseq-preprocess failed: MemoryError: no room\n")
-    assert names(place) == set()
-
-
-@pytest.mark.parametrize("kind", ["folder", "file", "broken link"])
-def test_an_existing_out_is_never_touched(refusal, corpus, tmp_path, kind):
-    out = tmp_path / "out"
-    if kind == "folder":
-        out.mkdir()
-    elif kind == "file":
-        out.write_text("precious")
-    else:
-        out.symlink_to(tmp_path / "nowhere")
-    error = refusal(prepare_text, prepare_argv(corpus, out))
-    assert error.endswith(f"{out} exists; remove it or give another --out\n")
-    assert kind != "file" or out.read_text() == "precious"
-    assert names(tmp_path) == {"out", "corpus"}
-
-
-@pytest.mark.usefixtures("without_fairseq")
-def test_if_missing_keeps_what_is_the_same(corpus, tmp_path, capsys):
-    argv = prepare_argv(corpus, tmp_path / "out", "--if-missing")
-    prepare_text.main(argv)
-    (tmp_path / "out" / "mark").touch()
-    capsys.readouterr()
-    prepare_text.main(argv)
-    assert (tmp_path / "out" / "mark").exists()
-    assert "already prepared" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("without_fairseq")
-def test_folders_from_before_later_settings_still_count(corpus, tmp_path):
-    argv = prepare_argv(corpus, tmp_path / "out", "--if-missing")
-    prepare_text.main(argv)
-    path = tmp_path / "out" / "prep.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    encode = load_encoder(tmp_path / "out")
-    for key in LATER_SETTINGS:
-        del settings[key]
-    path.write_text(json.dumps(settings), encoding="utf-8")
-    prepare_text.main(argv)
-    assert json.loads(path.read_text(encoding="utf-8")) == settings
-    sentence = "Ist's der “Hund” & die Katze?"
-    assert load_encoder(tmp_path / "out")(sentence) == encode(sentence)
-
-
-@pytest.mark.usefixtures("without_fairseq")
-@pytest.mark.parametrize("change", ["settings", "input", "not prepared"])
-def test_if_missing_refuses_what_differs(refusal, corpus, tmp_path, change):
-    out, more = tmp_path / "out", ("--if-missing",)
-    if change == "not prepared":
-        out.mkdir()
-    else:
-        prepare_text.main(prepare_argv(corpus, out))
-    if change == "settings":
-        more += ("--lowercase",)
-    if change == "input":
-        path = corpus / "test.en"
-        path.write_bytes(path.read_bytes().replace(b".", b"!", 1))
-    before = names(out)
-    error = refusal(prepare_text, prepare_argv(corpus, out, *more))
-    fragment = {
-        "settings": "another lowercase",
-        "input": "another sha256_test_en",
-        "not prepared": "no prepared folder",
-    }
-    assert fragment[change] in error
-    assert "remove it or give another --out" in error
-    assert names(out) == before
-
-
-def test_a_terminated_run_leaves_nothing(data_prep, corpus, tmp_path):
-    place = tmp_path / "place"
-    command = [sys.executable, str(data_prep / "prepare_text.py")]
-    process = subprocess.Popen(
-        command + prepare_argv(corpus, place / "out"), stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("binarising"):
-            break
-    assert len(names(place)) == 1
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    process.stdout.close()
-    assert process.wait(timeout=20) == 128 + signal.SIGTERM
-    assert names(place) == set()
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
-def test_a_staged_folder_goes_on_any_error(tmp_path, error):
-    def fail(folder: Path) -> None:
-        (folder / "part").touch()
-        raise error
-
-    with pytest.raises(error), prep_common.staged_folder(tmp_path / "out") as folder:
-        fail(folder)
-    assert names(tmp_path) == set()
-
-
-def test_a_staged_folder_yields_to_one_made_meanwhile(tmp_path):
-    def build() -> None:
-        with prep_common.staged_folder(tmp_path / "out"):
-            (tmp_path / "out").mkdir()
-
-    with pytest.raises(TextError, match="exists"):
-        build()
-    assert names(tmp_path) == {"out"}
