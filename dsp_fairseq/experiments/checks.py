@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shlex
 import subprocess
@@ -18,6 +17,7 @@ from fairseq import options
 
 from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import CommandExit, PruningError
+from ..evaluation.references import SIDES, read_references
 from ..heads.family import family_of
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
@@ -102,17 +102,12 @@ def check_evaluation(recipe: Recipe) -> None:
 
 
 def _check_references(folder: Path, split: str, language: str) -> None:
-    try:
-        prep = json.loads((folder / "prep.json").read_text(encoding="utf-8"))
-        endings = {prep["source"]: "src", prep["target"]: "tgt"}
-    except (ValueError, KeyError, TypeError) as error:
-        raise PruningError(
-            f"{folder / 'prep.json'} is damaged ({error}): prepare the data again"
-        ) from None
-    if not (folder / "raw" / f"{split}.{endings.get(language)}").is_file():
+    known = read_references(folder, split)
+    if language not in {references.language for references in known}:
+        pair = " and ".join(str(known[0].settings.get(side)) for side in SIDES)
         raise PruningError(
             f"{folder} keeps no plain text of its {split} split in {language}, which this model "
-            f"translates into: it was prepared for {' and '.join(endings)}"
+            f"translates into: it was prepared for {pair}"
         )
 
 

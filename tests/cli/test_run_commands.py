@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fairseq.data import Dictionary
+from fairseq.data.data_utils import load_indexed_dataset
 
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.errors import CommandExit
@@ -97,6 +99,21 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     with pytest.raises(CommandExit, match="is not what this run was made from"):
         run_command.main([str(tmp_path / "other.yaml"), "--save-dir", str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
+
+
+def test_a_model_of_the_other_direction_is_evaluated_in_it(recipe, corpus, tmp_path):
+    folder = tmp_path / "reversed"
+    pair = ["--set", "source-lang=en", "--set", "target-lang=de"]
+    run_command.main([str(recipe), "--num-of-heads", "6", *pair, "--save-dir", str(folder)])
+    references = dict(
+        line.split("\t")
+        for line in (folder / "test.out").read_text().splitlines()
+        if line.startswith("T-")
+    )
+    german = Dictionary.load(str(corpus / "dict.de.txt"))
+    binarised = load_indexed_dataset(str(corpus / "test.de-en.de"), german)
+    assert references == {f"T-{i}": german.string(t, "@@ ") for i, t in enumerate(binarised)}
+    assert json.loads((folder / "result.json").read_text())["scores"]["test"]["sacrebleu"]
 
 
 @pytest.mark.slow
