@@ -5,6 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+import torch
+
+from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
+from dsp_fairseq.models.transformer import DspTransformerModel
+
 SHAPE = (
     "encoder_layers",
     "decoder_layers",
@@ -19,3 +24,26 @@ SHAPE = (
 def stored_config(model, **more: Any) -> Namespace:
     own = {name: getattr(model.args, name) for name in SHAPE if hasattr(model.args, name)}
     return Namespace(_name="dsp_transformer_tiny", **{**own, **more})
+
+
+CASES = {
+    "plain": {},
+    "not frozen": {"frozen": False},
+    "no head": {"k": 0},
+    "all heads": {"k": 24},
+    "one kind only": {"k": 5, "kinds": [ENCODER_SELF]},
+    "no encoder heads": {"k": 9, "kinds": [DECODER_SELF, DECODER_CROSS]},
+    "no cross heads": {"k": 9, "kinds": [ENCODER_SELF, DECODER_SELF]},
+    "unequal": {"k": 7, "encoder_attention_heads": 2, "decoder_attention_heads": 8},
+    "tied": {"share_all_embeddings": True},
+    "prenorm": {"encoder_normalize_before": True, "decoder_normalize_before": True},
+}
+"""Arguments of the fixture ``checkpoint``: the models that every export format has to hold."""
+
+
+def rebuild(path, task):
+    """The model that a file of an export builds."""
+    state = torch.load(path, weights_only=True)
+    model = DspTransformerModel.build_model(state["cfg"]["model"], task)
+    model.load_state_dict(state["model"])
+    return model.eval()

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 
@@ -56,6 +57,29 @@ STOCK = {
     "--optimizer": "adam",
 }
 
+_SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
+_RECIPE_FLAGS = {
+    "arch": "dsp_transformer_tiny",
+    "share-all-embeddings": True,
+    "criterion": "dsp_label_smoothed_cross_entropy",
+    "label-smoothing": 0.1,
+    "optimizer": "dsp_adam",
+    "lr": "3e-3",
+    "lr-scheduler": "inverse_sqrt",
+    "warmup-updates": 5,
+    "max-tokens": 1200,
+    "max-update": 12,
+    "cooldown-steps": 6,
+    **{
+        f"{side}-{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in zip(_SHAPE, (2, 32, 32, 4), strict=True)
+    },
+    "num-workers": 0,
+    "no-epoch-checkpoints": True,
+    "log-interval": 2,
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -87,6 +111,22 @@ def corpus(tmp_path_factory) -> Path:
         capture_output=True,
     )
     return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def recipe(corpus, tmp_path_factory) -> Path:
+    """A model of 24 heads that trains in a second; only the test split is translated."""
+    content = {
+        "name": "tiny",
+        "data": str(corpus),
+        "prepare": "bash data-prep/prepare-toy.sh --out DATA",
+        "train": _RECIPE_FLAGS,
+        "generate": {"beam": 2, "max-len-b": 20, "remove-bpe": True},
+        "evaluate": ["test"],
+    }
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 @pytest.fixture
@@ -145,6 +185,18 @@ def train(run, corpus) -> Callable[..., Outcome]:
         return run("train", data, *switches, *rest, *flags)
 
     return run_train
+
+
+@pytest.fixture
+def trained(train, folder):
+    """A frozen checkpoint with 6 of 24 heads, trained until its hypotheses are no coin tosses.
+
+    It is kept in the ``folder`` of the module that asks for it.
+    """
+    path = folder / "run/checkpoint_last.pt"
+    if not path.exists():
+        assert train(path.parent, "--max-update", "100").status == 0
+    return path
 
 
 @pytest.fixture

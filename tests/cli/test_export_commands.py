@@ -26,15 +26,6 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(train, folder):
-    """A frozen checkpoint with 6 of 24 heads, trained until its hypotheses are no coin tosses."""
-    path = folder / "run/checkpoint_last.pt"
-    if not path.exists():
-        assert train(path.parent, "--max-update", "100").status == 0
-    return path
-
-
-@pytest.fixture
 def pruned(trained, folder):
     path = folder / "pruned.pt"
     if not path.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,47 +12,6 @@ from fairseq.data.data_utils import load_indexed_dataset
 from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.experiments import execute as run_module
-
-SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
-
-
-TRAIN = {
-    "arch": "dsp_transformer_tiny",
-    "share-all-embeddings": True,
-    "criterion": "dsp_label_smoothed_cross_entropy",
-    "label-smoothing": 0.1,
-    "optimizer": "dsp_adam",
-    "lr": "3e-3",
-    "lr-scheduler": "inverse_sqrt",
-    "warmup-updates": 5,
-    "max-tokens": 1200,
-    "max-update": 12,
-    "cooldown-steps": 6,
-    **{
-        f"{side}-{name}": value
-        for side in ("encoder", "decoder")
-        for name, value in zip(SHAPE, (2, 32, 32, 4), strict=True)
-    },
-    "num-workers": 0,
-    "no-epoch-checkpoints": True,
-    "log-interval": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def recipe(corpus, tmp_path_factory) -> Path:
-    """A model of 24 heads that trains in a second; only the test split is translated."""
-    content = {
-        "name": "tiny",
-        "data": str(corpus),
-        "prepare": "bash data-prep/prepare-toy.sh --out DATA",
-        "train": TRAIN,
-        "generate": {"beam": 2, "max-len-b": 20, "remove-bpe": True},
-        "evaluate": ["test"],
-    }
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def test_a_run_is_recorded_and_can_be_repeated_from_its_record(

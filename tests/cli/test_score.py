@@ -16,15 +16,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("exported")
 
 
-@pytest.fixture
-def trained(train, folder):
-    """A frozen checkpoint with 6 of 24 heads, trained until its hypotheses are no coin tosses."""
-    path = folder / "run/checkpoint_last.pt"
-    if not path.exists():
-        assert train(path.parent, "--max-update", "100").status == 0
-    return path
-
-
 def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):
     heads_command.main([str(trained), "--json", "-"])
     assert json.loads(capsys.readouterr().out)["budget"] == 6

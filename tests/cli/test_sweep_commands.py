@@ -17,28 +17,6 @@ import yaml
 from dsp_fairseq.cli import sweep as sweep_command
 
 ROOT = Path(__file__).parents[2]
-SHAPE = ("layers", "embed-dim", "ffn-embed-dim", "attention-heads")
-TRAIN = {
-    "arch": "dsp_transformer_tiny",
-    "share-all-embeddings": True,
-    "criterion": "dsp_label_smoothed_cross_entropy",
-    "label-smoothing": 0.1,
-    "optimizer": "dsp_adam",
-    "lr": "3e-3",
-    "lr-scheduler": "inverse_sqrt",
-    "warmup-updates": 5,
-    "max-tokens": 1200,
-    "max-update": 12,
-    "cooldown-steps": 6,
-    **{
-        f"{side}-{name}": value
-        for side in ("encoder", "decoder")
-        for name, value in zip(SHAPE, (2, 32, 32, 4), strict=True)
-    },
-    "num-workers": 0,
-    "no-epoch-checkpoints": True,
-    "log-interval": 2,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -47,22 +25,6 @@ def _handler():
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture(scope="module")
-def recipe(corpus, tmp_path_factory) -> Path:
-    """A model of 24 heads that trains in a second; only the test split is translated."""
-    content = {
-        "name": "tiny",
-        "data": str(corpus),
-        "prepare": "bash data-prep/prepare-toy.sh --out DATA",
-        "train": TRAIN,
-        "generate": {"beam": 2, "max-len-b": 20, "remove-bpe": True},
-        "evaluate": ["test"],
-    }
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def _grid(folder: Path, recipe: Path, **content) -> Path:

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from saved_models import CASES, rebuild
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import export_checkpoint
-from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
-from dsp_fairseq.models.transformer import DspTransformerModel
-
-
-def _rebuild(path, task):
-    state = torch.load(path, weights_only=True)
-    model = DspTransformerModel.build_model(state["cfg"]["model"], task)
-    model.load_state_dict(state["model"])
-    return model.eval()
-
-
-CASES = {
-    "plain": {},
-    "not frozen": {"frozen": False},
-    "no head": {"k": 0},
-    "all heads": {"k": 24},
-    "one kind only": {"k": 5, "kinds": [ENCODER_SELF]},
-    "no encoder heads": {"k": 9, "kinds": [DECODER_SELF, DECODER_CROSS]},
-    "no cross heads": {"k": 9, "kinds": [ENCODER_SELF, DECODER_SELF]},
-    "unequal": {"k": 7, "encoder_attention_heads": 2, "decoder_attention_heads": 8},
-    "tied": {"share_all_embeddings": True},
-    "prenorm": {"encoder_normalize_before": True, "decoder_normalize_before": True},
-}
 
 
 def test_an_unfrozen_checkpoint_takes_another_budget(checkpoint, tmp_path):
@@ -99,7 +77,7 @@ def test_a_model_that_was_trained_further_is_exported_again(
     head_map = read_head_map(tmp_path / "further.pt")
     again = export_checkpoint(tmp_path / "further.pt", tmp_path / "again.pt", "pruned")
     assert again.head_map.budget == head_map.budget
-    a, b = _rebuild(tmp_path / "pruned.pt", task), _rebuild(tmp_path / "again.pt", task)
+    a, b = rebuild(tmp_path / "pruned.pt", task), rebuild(tmp_path / "again.pt", task)
     with torch.no_grad():
         assert torch.equal(a(**batch)[0], b(**batch)[0])
     export_checkpoint(tmp_path / "further.pt", tmp_path / "stock.pt", "fairseq")

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from saved_models import CASES
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.export.fairseq import dense_checkpoint
-from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
-
-CASES = {
-    "plain": {},
-    "not frozen": {"frozen": False},
-    "no head": {"k": 0},
-    "all heads": {"k": 24},
-    "one kind only": {"k": 5, "kinds": [ENCODER_SELF]},
-    "no encoder heads": {"k": 9, "kinds": [DECODER_SELF, DECODER_CROSS]},
-    "no cross heads": {"k": 9, "kinds": [ENCODER_SELF, DECODER_SELF]},
-    "unequal": {"k": 7, "encoder_attention_heads": 2, "decoder_attention_heads": 8},
-    "tied": {"share_all_embeddings": True},
-    "prenorm": {"encoder_normalize_before": True, "decoder_normalize_before": True},
-}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from saved_models import CASES, rebuild
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.export.pruned import pruned_checkpoint
-from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
-from dsp_fairseq.models.transformer import DspTransformerModel
-
-
-def _rebuild(path, task):
-    state = torch.load(path, weights_only=True)
-    model = DspTransformerModel.build_model(state["cfg"]["model"], task)
-    model.load_state_dict(state["model"])
-    return model.eval()
 
 
 def _decode(model, batch, beam=1):
@@ -40,20 +32,6 @@ def _decode(model, batch, beam=1):
     return torch.stack(steps)
 
 
-CASES = {
-    "plain": {},
-    "not frozen": {"frozen": False},
-    "no head": {"k": 0},
-    "all heads": {"k": 24},
-    "one kind only": {"k": 5, "kinds": [ENCODER_SELF]},
-    "no encoder heads": {"k": 9, "kinds": [DECODER_SELF, DECODER_CROSS]},
-    "no cross heads": {"k": 9, "kinds": [ENCODER_SELF, DECODER_SELF]},
-    "unequal": {"k": 7, "encoder_attention_heads": 2, "decoder_attention_heads": 8},
-    "tied": {"share_all_embeddings": True},
-    "prenorm": {"encoder_normalize_before": True, "decoder_normalize_before": True},
-}
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_exported_is_masked_in_full_and_incremental_decoding(
@@ -61,7 +39,7 @@ def test_exported_is_masked_in_full_and_incremental_decoding(
 ):
     model, path = checkpoint(**case)
     export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
-    exported = _rebuild(tmp_path / "pruned.pt", task).to(dtype)
+    exported = rebuild(tmp_path / "pruned.pt", task).to(dtype)
     masked = model.to(dtype).eval()
     with torch.no_grad():
         a, b = masked(**batch)[0], exported(**batch)[0]
@@ -83,7 +61,7 @@ def test_incremental_decoding_is_full_decoding(checkpoint, batch):
 def test_an_exported_model_trains_on(checkpoint, batch, task, tmp_path):
     _, path = checkpoint(6)
     export_checkpoint(path, tmp_path / "pruned.pt", "pruned")
-    model = _rebuild(tmp_path / "pruned.pt", task).train()
+    model = rebuild(tmp_path / "pruned.pt", task).train()
     model(**batch)[0].pow(2).sum().backward()
     for site, heads in read_head_map(path).kept.items():
         weight = model.get_submodule(site.module_name).q_proj.weight
