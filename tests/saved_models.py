@@ -18,6 +18,7 @@ SHAPE = (
     "no_cross_attention",
     "num_of_heads",
     "keep_at_least",
+    "keep_at_most",
 )
 
 

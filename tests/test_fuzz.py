@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
 from dsp_fairseq.checkpoints.weights import expand_weights, slice_weights, zero_weights
-from dsp_fairseq.estimators import ESTIMATORS, gumbel_noise, top_k_mask
+from dsp_fairseq.estimators import ESTIMATORS, Limits, gumbel_noise, top_k_mask
 from dsp_fairseq.export.fairseq import dense_checkpoint
 from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.layout import (
@@ -79,13 +79,13 @@ def test_top_k_keeps_the_highest_and_its_floors(importance, data):
     heads = data.draw(st.lists(st.integers(0, n - 1), unique=True))
     floor = data.draw(st.integers(0, len(heads)))
     k = data.draw(st.integers(floor, n))
-    mask = top_k_mask(importance, k, ((heads, floor),))
+    mask = top_k_mask(importance, k, Limits(floors=((heads, floor),)))
     assert mask.sum() == k
     assert mask[heads].sum() >= floor
-    free = top_k_mask(importance, k, ())
+    free = top_k_mask(importance, k)
     if 0 < k < n:
         assert importance[free == 1].min() >= importance[free == 0].max()
-    larger = top_k_mask(importance, min(k + 1, n), ())
+    larger = top_k_mask(importance, min(k + 1, n))
     assert (larger >= free).all()
 
 

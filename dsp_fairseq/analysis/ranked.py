@@ -49,7 +49,7 @@ def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOpti
     gates = model.head_gates
     with in_place_of(output) as part:
         subject = Subject(model, task, criterion, gates.layout, options)
-        order = rank(subject, gates.plan.budget, gates.plan.floors)
+        order = rank(subject, gates.plan.budget, gates.plan.limits)
         model.cpu()
         gates.adopt(importance_of(order))
         frozen.weights.update(model.state_dict())
@@ -82,7 +82,8 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
     vars(args).update(pruning_flags())
     args.arch = args._name = arch
     args.criterion, args.optimizer = family.gated_criterion, "dsp_adam"
-    args.num_of_heads, args.keep_at_least = str(options.num_of_heads), options.keep_at_least
+    args.num_of_heads = str(options.num_of_heads)
+    args.keep_at_least, args.keep_at_most = options.keep_at_least, options.keep_at_most
     args.gate_seed = options.seed
     gated.state["cfg"] |= {
         "model": args,

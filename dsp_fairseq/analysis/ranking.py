@@ -7,7 +7,7 @@ that look at no data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,7 +17,7 @@ from fairseq import utils
 from torch import Tensor, nn
 
 from ..data.batches import load_split, split_batches
-from ..estimators.topk import top_k_mask
+from ..estimators import NO_LIMITS, Limits, top_k_mask
 from ..heads.layout import HeadLayout
 from ..progress import progress
 from .scores import gate_gradients, normalise_per_site, weight_norms
@@ -34,6 +34,7 @@ class RankingOptions:
         method: one of :data:`RANKINGS`.
         num_of_heads: K.
         keep_at_least: floors on the heads kept, as in the flag.
+        keep_at_most: ceilings, likewise.
         seed: of ``random``, and of the order of the batches.
         one_shot: close all heads after one scoring.
         heads_per_step: heads to close before scoring again (default: a tenth of N).
@@ -46,6 +47,7 @@ class RankingOptions:
     method: str
     num_of_heads: int
     keep_at_least: str = ""
+    keep_at_most: str = ""
     seed: int = 1
     one_shot: bool = False
     heads_per_step: int | None = None
@@ -152,7 +154,7 @@ def order_heads(
     score: Score,
     num_heads: int,
     budget: int,
-    floors: Sequence[tuple[Sequence[int], int]] = (),
+    limits: Limits = NO_LIMITS,
     step: int | None = None,
 ) -> Tensor:
     """Closes the heads of the lowest scores, a few at a time, until ``budget`` are left.
@@ -161,7 +163,7 @@ def order_heads(
         score: of the heads still open; what it says of others does not count.
         num_heads: N.
         budget: K.
-        floors: as in :func:`~dsp_fairseq.estimators.top_k_mask`.
+        limits: floors and ceilings.
         step: how many heads to close before scoring again (default: all that must go, at once).
 
     Returns:
@@ -170,25 +172,26 @@ def order_heads(
     """
     step = num_heads if step is None else step
     left = torch.ones(num_heads)
+    _, most = limits.range_of_budgets(num_heads)
     scores = score(left)
     closed: list[Tensor] = []
     while int(left.sum()) > budget:
         if closed:
             scores = score(left)
-        size = max(budget, int(left.sum()) - step)
-        kept = top_k_mask(scores.masked_fill(left == 0, -torch.inf), size, floors)
+        size = min(max(budget, int(left.sum()) - step), most)
+        kept = top_k_mask(scores.masked_fill(left == 0, -torch.inf), size, limits)
         closed.insert(0, _sorted(scores, left - kept))
         left = kept
     return torch.cat([_sorted(scores, left), *closed])
 
 
-def rank(subject: Subject, budget: int, floors: Sequence[tuple[Sequence[int], int]] = ()) -> Tensor:
+def rank(subject: Subject, budget: int, limits: Limits = NO_LIMITS) -> Tensor:
     """The order of the heads of a model ``[N]``, best first, by the method of its options."""
     options, num_heads = subject.options, subject.layout.num_heads
     ranking = RANKINGS[options.method]
     stepwise = ranking.uses_data and not options.one_shot
     step = (options.heads_per_step or math.ceil(num_heads / 10)) if stepwise else None
-    return order_heads(ranking.score(subject), num_heads, budget, floors, step)
+    return order_heads(ranking.score(subject), num_heads, budget, limits, step)
 
 
 def _sorted(scores: Tensor, mask: Tensor) -> Tensor:

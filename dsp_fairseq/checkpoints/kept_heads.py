@@ -10,11 +10,10 @@ from torch import Tensor
 from ..errors import PruningError
 from ..estimators.topk import top_k_mask
 from ..heads.budget import (
-    check_floors,
     check_trained,
     parse_budget,
     parse_budgets,
-    parse_floors,
+    parse_limits,
     trained_budgets,
 )
 from ..heads.head_map import HeadMap
@@ -65,10 +64,9 @@ def kept_heads(
             f"{where} was trained with {trained[0]} heads, so nothing says which {budget} "
             "to keep: rank them by dsp-rank-heads"
         )
-    floors = getattr(args, "keep_at_least", "")
-    parsed = parse_floors(floors, layout)
-    check_floors(floors, parsed, budget)
-    return HeadMap(layout, importance, top_k_mask(importance, budget, parsed), frozen, budget)
+    at_least, at_most = (getattr(args, f"keep_at_{way}", "") for way in ("least", "most"))
+    limits = parse_limits(at_least, at_most, layout, [budget])
+    return HeadMap(layout, importance, top_k_mask(importance, budget, limits), frozen, budget)
 
 
 def _of_export(

@@ -105,8 +105,9 @@ def _parser() -> tuple[CommandParser, list[argparse.Action]]:
         "--num-of-heads", type=int, required=True, metavar="K", help="number of heads to keep, 0..N"
     )
     add("--output", type=Path, required=True, help="file to write")
-    add("--keep-at-least", default="", metavar="KIND=COUNT,...",
-        help="minimum number of kept heads by kind, as in fairseq-train")  # fmt: skip
+    for way, bound in (("least", "minimum number"), ("most", "maximum number")):
+        add(f"--keep-at-{way}", default="", metavar="NAME=COUNT,...",
+            help=f"{bound} of kept heads by kind or sublayer, as in fairseq-train")  # fmt: skip
     add("--seed", type=int, default=1,
         help="seed of random, and of the order of batches (default: 1)")  # fmt: skip
     add("--cpu", action="store_true", help="do not use a GPU")

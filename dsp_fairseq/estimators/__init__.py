@@ -23,7 +23,7 @@ from .noise import choose, gumbel_noise, logistic_from_gumbel, uniform_from_gumb
 from .random_subset import RandomSubset
 from .schedule import linear, log_linear
 from .straight_through import StraightThroughTopK, straight_through_top_k
-from .topk import margin, top_k_mask
+from .topk import NO_LIMITS, Limits, margin, top_k_mask
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "gumbel": GumbelTopK,
@@ -37,11 +37,13 @@ ESTIMATORS: dict[str, type[Estimator]] = {
 
 __all__ = [
     "ESTIMATORS",
+    "NO_LIMITS",
     "BudgetedSigmoid",
     "Estimator",
     "ExactSubset",
     "GumbelTopK",
     "HardConcrete",
+    "Limits",
     "Option",
     "PassGates",
     "RandomSubset",

@@ -1,8 +1,9 @@
-"""The hard top-K: which heads are kept in the end, and budgets that leave no choice."""
+"""The hard top-K under floors and ceilings, and budgets that leave no choice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,9 +30,75 @@ def constant_gates(logits: Tensor, k: int, temperature: float = 1.0) -> Tensor |
     return torch.full_like(logits, float(k > 0), requires_grad=False)
 
 
-def top_k_mask(
-    importance: Tensor, k: int, floors: Sequence[tuple[Sequence[int], int]] = ()
-) -> Tensor:
+Bounds = tuple[tuple[Sequence[int], int], ...]
+"""(indices, count) pairs; of two sets of indices, one holds the other or they are disjoint."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Floors and ceilings on the heads kept.
+
+    Sets that are nested or disjoint make of the heads a laminar matroid, in which taking the best
+    head that still may be taken is optimal (Edmonds 1971).
+
+    Attributes:
+        floors: of each set, at least so many heads are kept.
+        ceilings: of each set, at most so many are.
+    """
+
+    floors: Bounds = ()
+    ceilings: Bounds = ()
+
+    def split(self, best_first: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The heads that may be kept, in the order in which a growing budget takes them.
+
+        Args:
+            best_first: all heads, the most important first.
+
+        Returns:
+            the heads that the floors take, and those that follow by importance.
+
+        Raises:
+            ValueError: the ceilings leave too few heads for the floors.
+        """
+        ceilings = [(frozenset(members), most) for members, most in self.ceilings]
+        taken: set[int] = set()
+
+        def take(head: int) -> bool:
+            full = any(head in members and len(members & taken) >= most
+                       for members, most in ceilings)  # fmt: skip
+            if head in taken or full:
+                return False
+            taken.add(head)
+            return True
+
+        first: list[int] = []
+        # Of two sets the inner one first: what it takes counts for the outer one too.
+        for members, least in sorted(self.floors, key=lambda floor: len(floor[0])):
+            inside = frozenset(members)
+            for head in best_first:
+                if len(inside & taken) >= least:
+                    break
+                if head in inside and take(head):
+                    first.append(head)
+            if len(inside & taken) < least:
+                raise ValueError(f"the ceilings leave fewer than {least} of {len(inside)} heads")
+        return first, [head for head in best_first if take(head)]
+
+    def range_of_budgets(self, num_heads: int) -> tuple[int, int]:
+        """The smallest and the largest K that there is a set of heads for.
+
+        Raises:
+            ValueError: as :meth:`split`.
+        """
+        first, rest = self.split(range(num_heads))
+        return len(first), len(first) + len(rest)
+
+
+NO_LIMITS = Limits()
+
+
+def top_k_mask(importance: Tensor, k: int, limits: Limits = NO_LIMITS) -> Tensor:
     """The 0/1 mask ``[N]`` (float32) of the K most important heads; exactly K, always.
 
     Ties go to the lower index, so the answer never depends on the device or the sorting routine.
@@ -39,25 +106,24 @@ def top_k_mask(
     Args:
         importance: log-weights ``[N]``, finite.
         k: budget, ``0..N``.
-        floors: (indices, at least) pairs over disjoint sets of heads: the best ``at least`` heads
-            of each set are taken first, the rest of the budget goes by importance alone.
+        limits: floors and ceilings; under them the K heads of the highest sum are taken.
 
     Raises:
-        ValueError: the budget is outside ``0..N`` or smaller than the sum of the floors.
+        ValueError: the budget is outside ``0..N`` or outside of what the limits allow.
     """
     n = importance.numel()
     check_budget(k, n)
-    if sum(least for _, least in floors) > k:
-        raise ValueError(f"floors add up to more than the budget {k}")
     order = torch.argsort(importance.detach(), descending=True, stable=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n, device=order.device)
-    for indices, least in floors:
-        members = torch.as_tensor(indices, dtype=torch.long, device=order.device)
-        best = members[torch.argsort(rank[members])[:least]]
-        rank[best] -= n
+    if limits != NO_LIMITS:
+        first, rest = limits.split(order.tolist())
+        if not len(first) <= k <= len(first) + len(rest):
+            raise ValueError(
+                f"the limits allow {len(first)} to {len(first) + len(rest)} heads: "
+                f"the budget {k} is outside"
+            )
+        order = torch.tensor(first + rest, dtype=torch.long, device=order.device)
     mask = torch.zeros(n, device=importance.device)
-    mask[torch.argsort(rank)[:k]] = 1.0
+    mask[order[:k]] = 1.0
     return mask
 
 

@@ -1,17 +1,16 @@
-"""Budgets and floors: the numbers of heads to keep, parsed and checked against a layout."""
+"""Budgets, floors and ceilings: numbers of heads to keep, parsed and checked against a layout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
 
 from ..errors import PruningError
+from ..estimators.topk import Bounds, Limits
 from .layout import HeadLayout
-
-Floors = tuple[tuple[Sequence[int], int], ...]
-"""(indices, at least) pairs."""
 
 
 def parse_budgets(text: Any, num_heads: int) -> tuple[int, ...]:
@@ -48,35 +47,63 @@ def parse_budget(text: Any, num_heads: int) -> int:
     return budgets[0]
 
 
-def parse_floors(text: str, layout: HeadLayout) -> Floors:
-    """(indices, at least) pairs from ``kind=count,kind=count``.
+def parse_limits(at_least: str, at_most: str, layout: HeadLayout, budgets: Sequence[int]) -> Limits:
+    """Floors and ceilings from their flags, checked against the budgets.
+
+    Args:
+        at_least: of ``--keep-at-least``: ``NAME=COUNT,NAME=COUNT``, where a name is a kind
+            (``decoder.self``), a site (``decoder.self.0``), or ``site`` for every site.
+        at_most: of ``--keep-at-most``, likewise.
+        layout: the model's heads.
+        budgets: the K that there has to be a set of heads for.
 
     Raises:
-        PruningError: an unknown kind, a count that is no whole number, or more than there are.
+        PruningError: an unknown name, a count that is no whole number, more than there are, or a
+            budget that leaves no choice of heads.
     """
-    floors = {}
-    for part in filter(None, (text or "").replace(" ", "").split(",")):
-        kind, _, count = part.partition("=")
-        if kind not in layout.kinds() or not count.isdecimal() or kind in floors:
-            raise PruningError(
-                f"--keep-at-least {part!r}: write KIND=COUNT, each kind once, with KIND one of "
-                f"{', '.join(layout.kinds())}"
-            )
-        indices = layout.indices(kind)
-        if int(count) > len(indices):
-            raise PruningError(f"--keep-at-least {part}: the model has {len(indices)} {kind} heads")
-        floors[kind] = (tuple(indices), int(count))
-    return tuple(floors.values())
-
-
-def check_floors(text: str, floors: Floors, budget: int) -> None:
-    """Raises ``PruningError`` where the floors ask for more heads than the budget has."""
-    least = sum(count for _, count in floors)
-    if least > budget:
+    limits = Limits(
+        _parse_bounds("keep-at-least", at_least, layout),
+        _parse_bounds("keep-at-most", at_most, layout),
+    )
+    try:
+        least, most = limits.range_of_budgets(layout.num_heads)
+    except ValueError as error:
         raise PruningError(
-            f"--keep-at-least {text} asks for more heads than --num-of-heads: "
-            f"{budget} is below the {least} heads that it names"
-        )
+            f"--keep-at-least {at_least} asks for more heads than --keep-at-most {at_most} "
+            f"allows: {error}"
+        ) from None
+    for budget in budgets:
+        if budget < least:
+            raise PruningError(
+                f"--keep-at-least {at_least} asks for more heads than --num-of-heads: "
+                f"{budget} is below the {least} heads that it names"
+            )
+        if budget > most:
+            raise PruningError(
+                f"--keep-at-most {at_most} allows {most} heads, and --num-of-heads is {budget}"
+            )
+    return limits
+
+
+def _parse_bounds(flag: str, text: str, layout: HeadLayout) -> Bounds:
+    sites = {str(site): tuple(layout.range(site)) for site in layout.sites}
+    sets = {kind: [tuple(layout.indices(kind))] for kind in layout.kinds()}
+    sets |= {name: [indices] for name, indices in sites.items()}
+    sets["site"] = list(sites.values())
+    found: dict[str, Bounds] = {}
+    for part in filter(None, (text or "").replace(" ", "").split(",")):
+        name, _, count = part.partition("=")
+        if name not in sets or not count.isdecimal() or name in found:
+            raise PruningError(
+                f"--{flag} {part!r}: write NAME=COUNT, each name once, with NAME one of "
+                f"{', '.join(layout.kinds())}, site for every attention sublayer, or one of these "
+                f"such as {layout.sites[0]}"
+            )
+        smallest = min(map(len, sets[name]))
+        if flag == "keep-at-least" and int(count) > smallest:
+            raise PruningError(f"--{flag} {part}: the model has {smallest} {name} heads")
+        found[name] = tuple((indices, int(count)) for indices in sets[name])
+    return tuple(chain(*found.values()))
 
 
 def trained_budgets(budgets: Tensor) -> list[int]:

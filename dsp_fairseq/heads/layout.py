@@ -61,12 +61,12 @@ class HeadLayout:
         return sum(self.heads)
 
     def slice(self, site: Site) -> slice:
-        """The indices of one site's heads."""
+        """The part of a vector ``[N]`` that is of one site's heads."""
         return self._slices[site]
 
     def indices(self, kind: str) -> list[int]:
         """The indices of all heads of one kind of site."""
-        return [i for site in self.sites if site.kind == kind for i in self._range(site)]
+        return [i for site in self.sites if site.kind == kind for i in self.range(site)]
 
     def kinds(self) -> list[str]:
         """The kinds of site that this model has, in layout order."""
@@ -80,7 +80,7 @@ class HeadLayout:
         """Per site, the numbers (within the site) of the heads that a 0/1 mask ``[N]`` keeps."""
         flags = [bool(value) for value in mask.tolist()]
         return {
-            site: [head for head, index in enumerate(self._range(site)) if flags[index]]
+            site: [head for head, index in enumerate(self.range(site)) if flags[index]]
             for site in self.sites
         }
 
@@ -92,7 +92,8 @@ class HeadLayout:
             mask[[start + head for head in heads]] = 1.0
         return mask
 
-    def _range(self, site: Site) -> range:
+    def range(self, site: Site) -> range:
+        """The indices of one site's heads."""
         cut = self._slices[site]
         return range(cut.start, cut.stop)
 

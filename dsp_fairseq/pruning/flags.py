@@ -101,8 +101,15 @@ class PruningConfig(FairseqDataclass):
     keep_at_least: str = field(
         default="",
         metadata={
-            "help": "minimum number of kept heads by kind, as in "
-            "decoder.cross=1,encoder.self=2; also decoder.self (default: none)"
+            "help": "minimum number of kept heads by kind, as in decoder.cross=1,encoder.self=2; "
+            "also of every attention sublayer (site=1) or of one (decoder.self.0=1) (default: none)"
+        },
+    )
+    keep_at_most: str = field(
+        default="",
+        metadata={
+            "help": "maximum number of kept heads, named as in --keep-at-least: site=2 keeps masks "
+            "even, which engines such as CTranslate2 run faster (default: none)"
         },
     )
     kept_heads: Optional[str] = field(

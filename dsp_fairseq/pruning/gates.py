@@ -286,7 +286,7 @@ class HeadGates(nn.Module):
         self.optimizer_state.alone = self.holds_weights
 
     def _top_k(self, budget: int) -> Tensor:
-        return top_k_mask(self.importance, budget, self.plan.floors)
+        return top_k_mask(self.importance, budget, self.plan.limits)
 
     # ---- checkpoints
 

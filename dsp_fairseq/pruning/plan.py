@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PruningError
-from ..estimators import ESTIMATORS, Estimator
-from ..heads.budget import Floors, check_floors, parse_budgets, parse_floors
+from ..estimators import ESTIMATORS, Estimator, Limits
+from ..heads.budget import parse_budgets, parse_limits
 from ..heads.layout import HeadLayout
 from .flags import PruningConfig, training_flag
 
@@ -34,7 +34,7 @@ class PruningPlan:
         cooldown_steps: the update from which on they are the last.
         freeze_after: updates after which the heads are frozen.
         finetune_updates: pipelined: updates after the freeze; None where the flag is not given.
-        floors: (indices, at least) pairs.
+        limits: floors and ceilings.
         seed: of the gates' own noise.
     """
 
@@ -49,7 +49,7 @@ class PruningPlan:
     cooldown_steps: int
     freeze_after: int
     finetune_updates: int | None
-    floors: Floors
+    limits: Limits
     seed: int
 
     @property
@@ -170,8 +170,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
     """
     config = PruningConfig.from_namespace(args)
     budgets = parse_budgets(config.num_of_heads, layout.num_heads)
-    floors = parse_floors(config.keep_at_least, layout)
-    check_floors(config.keep_at_least, floors, min(budgets))
+    limits = parse_limits(config.keep_at_least, config.keep_at_most, layout, budgets)
     estimator = _estimator(args, layout, budgets)
     cooldown = _not_negative("cooldown-steps", config.cooldown_steps)
     _not_negative("freeze-heads-after", config.freeze_heads_after or 0)
@@ -193,7 +192,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         finetune_updates=None
         if config.finetune_updates is None
         else _not_negative("finetune-updates", config.finetune_updates),
-        floors=floors,
+        limits=limits,
         seed=1 if seed is None else int(seed),
     )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsp_fairseq.analysis.ranking import importance_of, order_heads
-from dsp_fairseq.estimators import top_k_mask
+from dsp_fairseq.estimators import Limits, top_k_mask
 
 N = 24
 
@@ -43,11 +43,22 @@ def test_one_scoring_is_plain_sorting():
 
 def test_floors_hold_at_every_step():
     scores = torch.arange(N, 0, -1, dtype=torch.float64)  # the last heads are the worst
-    floors = (((20, 21, 22, 23), 2),)
-    order = order_heads(lambda _: scores, N, 5, floors, step=4)
+    limits = Limits(floors=(((20, 21, 22, 23), 2),))
+    order = order_heads(lambda _: scores, N, 5, limits, step=4)
     assert set(order[:5].tolist()) == {0, 1, 2, 20, 21}
-    mask = top_k_mask(importance_of(order), 5, floors)
+    mask = top_k_mask(importance_of(order), 5, limits)
     assert mask.nonzero().flatten().tolist() == [0, 1, 2, 20, 21]
+
+
+def test_ceilings_hold_at_every_step():
+    scores = torch.arange(N, 0, -1, dtype=torch.float64)
+    limits = Limits(ceilings=((range(12), 2), (range(12, N), 4)))
+    for step in (1, 4, None):
+        order = order_heads(lambda _: scores, N, 5, limits, step=step)
+        assert set(order[:5].tolist()) == {0, 1, 12, 13, 14}
+        assert top_k_mask(importance_of(order), 5, limits).nonzero().flatten().tolist() == [
+            *(0, 1, 12, 13, 14),
+        ]
 
 
 def test_adopted_importance_is_frozen(build, batch):

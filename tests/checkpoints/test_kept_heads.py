@@ -62,6 +62,15 @@ def test_floors_are_kept(gated, save):
     assert head_map.count(ENCODER_SELF) == (1, 8)
 
 
+def test_ceilings_are_kept_for_any_budget_of_an_unfrozen_checkpoint(gated, save):
+    path = save(gated(4, keep_at_most="site=1"))
+    for budget in ("3", None, "6"):
+        counts = [len(heads) for heads in read_head_map(path, budget).kept.values()]
+        assert (max(counts), sum(counts)) == (1, int(budget or 4))
+    with pytest.raises(PruningError, match="--keep-at-most site=1 allows 6 heads"):
+        read_head_map(path, "7")
+
+
 @pytest.mark.parametrize("k", [0, 11, "24"])
 def test_another_budget_before_the_freeze(gated, save, k):
     model = gated(6)

@@ -199,7 +199,7 @@ def test_mistakes_are_one_line_and_leave_nothing(dense, score, corpus, folder, t
     for message, call in {
         "exists: remove it": lambda: score(dense, "taken.pt"),
         "--num-of-heads 25 is not a whole number from 0 to 24": lambda: score(dense, "x", k="25"),
-        "--keep-at-least 'cross=1': write KIND": lambda: score(
+        "--keep-at-least 'cross=1': write NAME": lambda: score(
             dense, "x", "--keep-at-least", "cross=1"
         ),
         "has no dev split": lambda: score(dense, "x", "--split", "dev"),

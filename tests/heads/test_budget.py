@@ -7,12 +7,12 @@ import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.errors import PruningError
+from dsp_fairseq.estimators import NO_LIMITS
 from dsp_fairseq.heads.budget import (
-    check_floors,
     check_trained,
     parse_budget,
     parse_budgets,
-    parse_floors,
+    parse_limits,
     trained_budgets,
 )
 from dsp_fairseq.heads.layout import DECODER_SELF, ENCODER_SELF, HeadLayout, Site
@@ -39,15 +39,51 @@ def test_budgets_are_read_from_their_flag():
         parse_budget("6,12", 24)
 
 
-def test_floors_are_kinds_with_counts():
-    floors = parse_floors("decoder.self=2, encoder.self=1", LAYOUT)
-    assert floors == (((2, 3, 4), 2), ((0, 1), 1))
-    check_floors("", floors, 3)
-    with pytest.raises(PruningError, match="2 is below the 3 heads"):
-        check_floors("x", floors, 2)
-    for text in ("encoder=1", "encoder.self", "encoder.self=-1", "encoder.self=3"):
-        with pytest.raises(PruningError, match="--keep-at-least"):
-            parse_floors(text, LAYOUT)
+def _limits(at_least: str = "", at_most: str = "", k: int = 3):
+    return parse_limits(at_least, at_most, LAYOUT, [k])
+
+
+def test_limits_are_names_with_counts():
+    assert _limits() == NO_LIMITS
+    assert _limits("decoder.self=2, encoder.self=1").floors == (((2, 3, 4), 2), ((0, 1), 1))
+    assert _limits(at_most="site=2,decoder.self.0=1").ceilings == (
+        ((0, 1), 2),
+        ((2, 3, 4), 2),
+        ((2, 3, 4), 1),
+    )
+
+
+@pytest.mark.parametrize("flag", ["at_least", "at_most"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("decoder.cross=1", "NAME one of encoder.self, decoder.self, site"),
+        ("encoder.self", "write NAME=COUNT"),
+        ("encoder.self=-1", "write NAME=COUNT"),
+        ("encoder.self=1,encoder.self=1", "each name once"),
+        ("decoder.self.1=1", "such as encoder.self.0"),
+    ],
+)
+def test_what_names_no_heads_is_refused(flag, text, message):
+    with pytest.raises(PruningError, match=f"--keep-{flag.replace('_', '-')} .*{message}"):
+        _limits(**{flag: text})
+
+
+@pytest.mark.parametrize(
+    ("at_least", "at_most", "k", "message"),
+    [
+        ("decoder.self=2,encoder.self=1", "", 2, "2 is below the 3 heads that it names"),
+        ("site=1", "", 1, "1 is below the 2 heads"),
+        ("encoder.self=3", "", 3, "the model has 2 encoder.self heads"),
+        ("site=3", "", 5, "the model has 2 site heads"),
+        ("", "site=1", 3, "--keep-at-most site=1 allows 2 heads, and --num-of-heads is 3"),
+        ("", "decoder.self=2,site=1", 3, "allows 2 heads"),
+        ("decoder.self=2", "decoder.self.0=1", 3, "--keep-at-most .* leave fewer than 2 of 3"),
+    ],
+)
+def test_limits_without_a_set_of_heads_are_refused_by_name(at_least, at_most, k, message):
+    with pytest.raises(PruningError, match=message):
+        _limits(at_least, at_most, k)
 
 
 def test_frozen_heads_can_be_had_in_trained_numbers_only():
@@ -74,20 +110,3 @@ def test_frozen_heads_can_be_had_in_trained_numbers_only():
 def test_what_is_no_budget(text, message):
     with pytest.raises(PruningError, match=message):
         parse_budgets(text, 5)
-
-
-def test_floors_are_of_the_kinds_that_the_model_has():
-    assert parse_floors("", LAYOUT) == ()
-    assert parse_floors("decoder.self=3, encoder.self=1", LAYOUT) == (
-        ((2, 3, 4), 3),
-        ((0, 1), 1),
-    )
-    for text, message in {
-        "decoder.cross=1": "KIND one of encoder.self, decoder.self",
-        "encoder.self": "write KIND=COUNT",
-        "encoder.self=-1": "write KIND=COUNT",
-        "encoder.self=1,encoder.self=1": "each kind once",
-        "encoder.self=3": "the model has 2 encoder.self heads",
-    }.items():
-        with pytest.raises(PruningError, match=message):
-            parse_floors(text, LAYOUT)

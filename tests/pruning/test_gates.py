@@ -150,6 +150,21 @@ def test_floors_hold_in_evaluation(build):
     assert statistics["heads_encoder_self"] == 1
 
 
+def test_ceilings_hold_in_evaluation_and_after_the_freeze(build, batch):
+    model = build(5, keep_at_most="site=1,decoder.cross=1", freeze_heads_after=0)
+    gates = model.head_gates
+    with torch.no_grad():
+        gates.importance.copy_(torch.arange(24.0))
+    before = gates.open_mask().clone()
+    model.train()
+    model(**batch)
+    assert gates.is_frozen
+    assert torch.equal(gates.mask, before)
+    kept = gates.layout.kept(gates.mask)
+    assert max(map(len, kept.values())) == 1
+    assert sum(len(heads) for site, heads in kept.items() if site.kind == "decoder.cross") == 1
+
+
 def test_statistics_name_what_a_person_wants_to_watch(build, batch):
     model = build(6)
     with torch.no_grad():
