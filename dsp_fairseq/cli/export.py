@@ -18,6 +18,7 @@ def render(export: Export, format: str) -> str:
     lines = [render_counts(export.head_map)]
     for name, (before, after) in (("parameters", export.parameters), ("bytes", export.bytes)):
         lines.append(f"{name:<12} {before:>13,} -> {after:>13,}   x {after / before:.3f}")
+    lines += EXPORTERS[format].notes(export.head_map)
     lines.append(f"signature    {export.signature}|format:{format}")
     if export.agreement is not None:
         lines.append(str(export.agreement))

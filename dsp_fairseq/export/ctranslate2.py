@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Container
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 from ..checkpoints.checkpoint import Checkpoint
 from ..data.dataspec import check_dictionaries
 from ..errors import PruningError
+from ..heads.head_map import HeadMap
 from ..modules.attention import GatedAttention
 from ..modules.head_rows import change_rows, spread_rows
 from .exporter import Exporter, Order, register_exporter
@@ -26,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 @register_exporter
 class CTranslate2Exporter(Exporter):
-    """CTranslate2 has one number of heads for all attention sublayers.
+    """CTranslate2 has one number of heads for the encoder and one for the decoder.
 
-    Sites are padded with heads of zero weight up to the largest number that any site keeps, and no
-    further; the parameters of the padding are counted.
+    Sites are padded with heads of zero weight up to the largest number that any site of their side
+    keeps, and no further; the parameters of the padding are counted.
     """
 
     name = "ctranslate2"
@@ -39,6 +41,22 @@ class CTranslate2Exporter(Exporter):
     def write(self, order: Order, output: Path, part: Path) -> int:
         pruned = pruned_checkpoint(order.source, order.head_map, output)
         return write_ctranslate2(pruned, part, order.data, order.quantization)
+
+    def notes(self, head_map: HeadMap) -> list[str]:
+        counts: dict[str, list[int]] = {}
+        for site, heads in head_map.kept.items():
+            counts.setdefault(site.kind.partition(".")[0], []).append(len(heads))
+        padded = {side: max(1, *sublayers) for side, sublayers in counts.items()}
+        computed = sum(padded[side] * len(counts[side]) for side in counts)
+        sublayers = sum(map(len, counts.values()))
+        even = max(1, math.ceil(head_map.budget / sublayers))
+        sides = ", ".join(f"{side} {heads}" for side, heads in padded.items())
+        notes = [f"padding      heads per sublayer: {sides}; {computed} computed, of "
+                 f"{head_map.budget} kept"]  # fmt: skip
+        if even * sublayers < computed:
+            notes.append(f"             --keep-at-most site={even} when training or ranking gives "
+                         f"{even * sublayers} computed at most")  # fmt: skip
+        return notes
 
     def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
         return translate_with_ctranslate2(exported, original)
@@ -78,11 +96,8 @@ def write_ctranslate2(
 
     _refuse(pruned, reader._SUPPORTED_ACTIVATIONS)
     model, task = _load(pruned, data)
-    attentions = [m for m in model.modules() if isinstance(m, GatedAttention)]
-    heads = max(1, *(attention.num_heads for attention in attentions))
-    for attention in attentions:
-        pad_heads(attention, heads)
-    spec = _spec(pruned.args, model, heads, attentions[0].head_dim)
+    shapes = [_pad_side(side) for side in (model.encoder, model.decoder)]
+    spec = _spec(pruned.args, model, *shapes)
     spec.register_source_vocabulary(reader._get_vocab(task.source_dictionary))
     spec.register_target_vocabulary(reader._get_vocab(task.target_dictionary))
     spec.config.decoder_start_token = spec.config.eos_token
@@ -91,7 +106,11 @@ def write_ctranslate2(
     spec.optimize(quantization=None if quantization == "float32" else quantization)
     folder.mkdir()
     spec.save(str(folder))
-    logger.info("CTranslate2 %s: every site has %d heads", ctranslate2.__version__, heads)
+    logger.info(
+        "CTranslate2 %s: every attention of the encoder has %d heads, of the decoder %d",
+        ctranslate2.__version__,
+        *(shape["num_heads"] for shape in shapes),
+    )
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -116,24 +135,33 @@ def _load(pruned: Checkpoint, data: Path | None) -> tuple[nn.Module, Any]:
     return model.eval(), task
 
 
-def _spec(args: Any, model: Any, heads: int, head_dim: int) -> Any:
+def _pad_side(side: Any) -> dict[str, int]:
+    """Gives all attentions of the encoder, or of the decoder, one number of heads."""
+    attentions = [module for module in side.modules() if isinstance(module, GatedAttention)]
+    heads = max([1, *(attention.num_heads for attention in attentions)])
+    for attention in attentions:
+        pad_heads(attention, heads)
+    # Without its size of a head, CTranslate2 takes width / heads, which is that of a dense model.
+    return {"num_heads": heads, "head_dim": attentions[0].head_dim}
+
+
+def _spec(args: Any, model: Any, encoder: dict[str, int], decoder: dict[str, int]) -> Any:
     from ctranslate2.converters import fairseq as reader
     from ctranslate2.specs import TransformerSpec
     from ctranslate2.specs.transformer_spec import TransformerDecoderSpec, TransformerEncoderSpec
 
-    # Without its size of a head, CTranslate2 takes width / heads, which is that of a dense model.
-    shape = {
-        "num_heads": heads,
-        "head_dim": head_dim,
+    shared = {
         "pre_norm": bool(args.encoder_normalize_before),
         "activation": reader._SUPPORTED_ACTIVATIONS[args.activation_fn],
         "layernorm_embedding": bool(args.layernorm_embedding),
     }
     projected = model.decoder.project_out_dim is not None
-    decoder = TransformerDecoderSpec(args.decoder_layers, project_in_out=projected, **shape)
+    spec = TransformerSpec(
+        TransformerEncoderSpec(args.encoder_layers, **encoder, **shared),
+        TransformerDecoderSpec(args.decoder_layers, project_in_out=projected, **decoder, **shared),
+    )
     if projected:
-        del decoder.project_in  # a translation model has none
-    spec = TransformerSpec(TransformerEncoderSpec(args.encoder_layers, **shape), decoder)
+        del spec.decoder.project_in  # a translation model has none
     with torch.no_grad():
         reader.set_transformer_encoder(spec.encoder, model.encoder)
         reader.set_transformer_decoder(spec.decoder, model.decoder)
@@ -144,12 +172,6 @@ def _refuse(pruned: Checkpoint, activations: Container[str]) -> None:
     if pruned.family.dense != "transformer":
         raise PruningError(f"CTranslate2 holds translation models, not {pruned.family.name}")
     args = pruned.args
-    encoder, decoder = args.encoder_attention_heads, args.decoder_attention_heads
-    if encoder != decoder:
-        raise PruningError(
-            f"CTranslate2 has one head count, but --encoder-attention-heads is {encoder} and "
-            f"--decoder-attention-heads {decoder}"
-        )
     for name in (
         "no_cross_attention",
         "adaptive_softmax_cutoff",

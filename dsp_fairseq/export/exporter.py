@@ -55,6 +55,10 @@ class Exporter(ABC):
             PruningError: the format cannot hold this model.
         """
 
+    def notes(self, head_map: HeadMap) -> list[str]:
+        """Lines for the command's table: what is to be known of these heads in this format."""
+        return []
+
     def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
         """What ``--check`` compares: the best hypotheses of the original's sentences."""
         return translate(exported, original.data, original.direction).hypotheses

@@ -8,6 +8,9 @@ import torch
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.ctranslate2 import pad_heads, write_ctranslate2
+from dsp_fairseq.export.exporter import EXPORTERS
+from dsp_fairseq.heads.head_map import HeadMap
+from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, HeadLayout, Site
 from dsp_fairseq.modules.attention import GatedAttention
 
 
@@ -29,7 +32,6 @@ def test_heads_of_zero_weight_change_nothing(kept):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"encoder_attention_heads": 2}, "one head count, but --encoder-attention-heads is 2"),
         ({"no_cross_attention": True}, "no counterpart of --no-cross-attention"),
         ({"adaptive_softmax_cutoff": "5,9"}, "no counterpart of --adaptive-softmax-cutoff"),
         ({"no_token_positional_embeddings": True}, "of --no-token-positional-embeddings"),
@@ -46,3 +48,24 @@ def test_what_it_has_no_counterpart_of_is_named_by_its_flag(arguments, tmp_path,
     with pytest.raises(PruningError, match=message):
         write_ctranslate2(pruned, tmp_path / "out", None, "float32")
     assert list(tmp_path.iterdir()) == []
+
+
+def _map(*counts: int) -> HeadMap:
+    """Of one encoder and two decoder sublayers of four heads."""
+    sites = (Site(ENCODER_SELF, 0), Site(DECODER_SELF, 0), Site(DECODER_CROSS, 0))
+    layout = HeadLayout(dict.fromkeys(sites, 4))
+    mask = layout.mask({site: range(n) for site, n in zip(sites, counts, strict=True)})
+    return HeadMap(layout, None, mask, frozen=True, budget=sum(counts))
+
+
+def test_the_table_says_what_padding_costs_and_what_would_cost_less():
+    exporter = EXPORTERS["ctranslate2"]
+    assert exporter.notes(_map(2, 4, 0)) == [
+        "padding      heads per sublayer: encoder 2, decoder 4; 10 computed, of 6 kept",
+        "             --keep-at-most site=2 when training or ranking gives 6 computed at most",
+    ]
+    assert exporter.notes(_map(2, 2, 2)) == [
+        "padding      heads per sublayer: encoder 2, decoder 2; 6 computed, of 6 kept",
+    ]
+    # CTranslate2 has no attention without heads.
+    assert "encoder 1, decoder 1; 3 computed, of 0 kept" in exporter.notes(_map(0, 0, 0))[0]
