@@ -23,8 +23,12 @@ if ! [[ $updates$pairs =~ ^[0-9]+$ ]] || ((updates < 2 || pairs < 40)); then
     echo "demo.sh: error: DEMO_UPDATES must be 2 or more, DEMO_PAIRS 40 or more" >&2
     exit 2
 fi
+budget=$((10#$budget))
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore
+# One thread for each of the two models: more would wait for each other where other work shares the
+# machine. Huge pages save a fifth of an update.
+export OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1
 
 train() { # K FOLDER
     mkdir -p "$2"
@@ -32,17 +36,18 @@ train() { # K FOLDER
     grep -qs "done training in" "$2/train.log" && return
     fairseq-train $data --user-dir dsp_fairseq --arch dsp_transformer_tiny --share-all-embeddings \
         --criterion dsp_label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer dsp_adam \
-        --adam-betas '(0.9, 0.98)' --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 \
+        --adam-betas '(0.9, 0.98)' --lr 5e-3 --lr-scheduler polynomial_decay \
+        --warmup-updates $((updates / 4)) --total-num-update $updates \
         --dropout 0.1 --max-tokens 2048 --max-update $updates --seed 1 --num-workers 0 --cpu --distributed-world-size 1 \
         --num-of-heads "$1" --pruning-lr 0.2 --cooldown-steps $((updates / 2)) \
         --no-epoch-checkpoints --save-dir "$2" --log-format json --log-interval 25 \
-        2>"$2/errors.log" | tee -a "$2/train.log" | progress || show_error "$2/errors.log"
+        2>"$2/errors.log" | tee -a "$2/train.log" | progress "$1" || show_error "$2/errors.log"
 }
 
-progress() { # fairseq's log -> one short line now and then
+progress() { # K; fairseq's log -> one short line now and then
     sed -unE \
-        -e 's/.*train_inner \| .*"loss": "([^"]*)".*"temperature": "([^"]*)".*"num_updates": "([^"]*)".*/   update \3 of '$updates'   loss \1   temperature \2/p' \
-        -e 's/.*dsp_fairseq\.pruning\.gates \| (froze [^:]*):.*/   \1/p'
+        -e 's/.*train_inner \| .*"loss": "([^"]*)".*"temperature": "([^"]*)".*"num_updates": "([^"]*)".*/   '"$1"' heads: update \3 of '$updates'   loss \1   temperature \2/p' \
+        -e 's/.*dsp_fairseq\.pruning\.gates \| (froze [^:]*):.*/   '"$1"' heads: \1/p'
 }
 
 translate() { # FOLDER
@@ -57,14 +62,26 @@ show_error() { # FILE
     exit 1
 }
 
+make_model() { # K
+    train "$1" "runs/demo/k$1"
+    translate "runs/demo/k$1"
+    echo "   $1 heads: translated the test sentences"
+}
+
 echo "== prepare $pairs German-English sentence pairs, made from a grammar"
 bash data-prep/prepare-toy.sh --out $data --if-missing \
     --train "$pairs" --valid $((pairs / 40)) --test $((pairs / 40))
-for k in 48 "$budget"; do
-    echo "== train with $k of 48 heads"
-    train "$k" "runs/demo/k$k"
-    echo "== translate the test sentences with $k heads"
-    translate "runs/demo/k$k"
+echo "== train with 48 and with $budget of 48 heads, side by side, and translate the test sentences"
+# A group of processes for each, which an interruption ends whole.
+set -m
+models=()
+for k in $(printf '%s\n' 48 "$budget" | uniq); do
+    make_model "$k" &
+    models+=($!)
 done
+set +m
+trap 'kill -- "${models[@]/#/-}" 2>/dev/null' EXIT
+for model in "${models[@]}"; do wait "$model"; done
+trap - EXIT
 echo
 python scripts/demo_table.py --data $data runs/demo/k48 "runs/demo/k$budget"

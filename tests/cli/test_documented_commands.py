@@ -136,7 +136,7 @@ def test_readme(reader, mine):
     assert read_head_map(reader.folder / "runs/mine/checkpoint_best.pt").mask.sum() == 18
 
     demo = reader.paste(_script("README.md", "Quick start"), "", DEMO_UPDATES="4", DEMO_PAIRS="800")
-    assert re.search(r"^   froze 12 of 48 heads at update 2", demo, re.M), demo
+    assert re.search(r"^   12 heads: froze 12 of 48 heads at update 2", demo, re.M), demo
     assert re.search(r"^12 of 48 .*\d+\.\d\d +\d+ s$", demo, re.M), demo
 
     done = {OWN_DATA, "Quick start"}
