@@ -1,8 +1,8 @@
-"""Exactly K attention heads: differentiable subset pruning for fairseq's transformer.
+"""Exactly K attention heads: differentiable subset pruning for fairseq's transformers.
 
-This package is what ``--user-dir`` names. Importing it registers the model ``dsp_transformer`` and
-its architectures, the criterion ``dsp_label_smoothed_cross_entropy`` and the optimizer
-``dsp_adam``, and allows the types that translation checkpoints hold to be loaded by
+This package is what ``--user-dir`` names. Importing it registers the models ``dsp_transformer`` and
+``dsp_roberta`` with their architectures, their criteria, the task ``dsp_sentence_prediction`` and
+the optimizer ``dsp_adam``, and allows the types that checkpoints hold to be loaded by
 ``torch.load(weights_only=True)``. Where fairseq is not installed it registers nothing, and
 ``dsp_fairseq.estimators``, the mathematics, can be imported all the same.
 """
@@ -17,5 +17,6 @@ if find_spec("fairseq") is not None:
 
     exits_in_one_line(allow_checkpoint_types)()
 
-    from .models import transformer  # noqa: F401
+    from .models import roberta, transformer  # noqa: F401
     from .pruning import optimizer  # noqa: F401
+    from .tasks import sentence_prediction  # noqa: F401

@@ -10,7 +10,7 @@ from typing import Any
 
 from fairseq import checkpoint_utils, tasks
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
-from fairseq.models import ARCH_MODEL_NAME_REGISTRY, MODEL_REGISTRY
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from ..checkpoints.checkpoint import RANKED_BY, SIGNATURE, Checkpoint, load_chec
 from ..checkpoints.formats import GATES
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
-from ..heads.family import Family, architecture, model_name
+from ..heads.family import architecture, model_name
 from ..heads.head_map import HeadMap
 from ..pruning.flags import TRAINING_FLAGS, pruning_flags
 from .ranking import RankingOptions, Subject, importance_of, rank
@@ -44,7 +44,7 @@ def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOpti
     frozen = gated_checkpoint(dense, output, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
-    model = _build(frozen.family, config["model"], dense, task)
+    model = _build(config["model"], dense, task)
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
     gates = model.head_gates
     with in_place_of(output) as part:
@@ -123,7 +123,7 @@ def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
         raise PruningError(f"--data {data} does not hold the data of this model: {error}") from None
 
 
-def _build(family: Family, args: Namespace, dense: Checkpoint, task: Any) -> Any:
+def _build(args: Namespace, dense: Checkpoint, task: Any) -> Any:
     def misfit(reason: str) -> PruningError:
         return PruningError(
             f"the weights of {dense.path} do not fit the dictionaries of {task.cfg.data}, or its "
@@ -131,7 +131,8 @@ def _build(family: Family, args: Namespace, dense: Checkpoint, task: Any) -> Any
         )
 
     try:
-        model = MODEL_REGISTRY[family.name].build_model(args, task)
+        # The task may add to the model, such as a classification head.
+        model = task.build_model(args, from_checkpoint=True)
         own: dict[str, Tensor] = {
             f"{GATES}{name}": value for name, value in model.head_gates.state_dict().items()
         }

@@ -37,9 +37,10 @@ def dense_checkpoint(source: Checkpoint, head_map: HeadMap, output: Path) -> Che
     this package is not installed.
 
     Raises:
-        PruningError: the model is of no known family.
+        PruningError: the model is of no known family, or fairseq's cannot do what it does.
     """
     family = source.family
+    family.check_dense(source.args)
     dense = source.derive(output, zero_weights(source.weights, head_map.layout, head_map.mask))
     arguments = {k: v for k, v in vars(source.args).items() if k not in pruning_flags()}
     arguments |= {"arch": family.dense, "_name": family.dense, "user_dir": None}

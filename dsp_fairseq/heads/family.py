@@ -24,6 +24,7 @@ class Family:
         kinds: the kinds of site, in the order of the head layout: stored importance depends on it.
         sites: from a model's arguments, as attributes, to its sites and their numbers of heads.
         structure: the arguments that change the function of the same weights, but no shape.
+        check_dense: raises a PruningError where the dense model cannot do what arguments ask for.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     kinds: tuple[str, ...]
     sites: Callable[[Any], Mapping[Site, int]]
     structure: tuple[str, ...] = ()
+    check_dense: Callable[[Any], None] = lambda args: None
 
     @property
     def gated_criterion(self) -> str:
@@ -51,8 +53,12 @@ _FAMILIES: dict[str, Family] = {}
 
 
 def register_family(family: Family) -> Family:
-    """Makes a family known to every tool, by its own name and by that of its dense model."""
-    _FAMILIES[family.name] = _FAMILIES[family.dense] = family
+    """Makes a family known to every tool, by its own name and by that of its dense model.
+
+    A dense model that several families have belongs to the first of them.
+    """
+    _FAMILIES[family.name] = family
+    _FAMILIES.setdefault(family.dense, family)
     return family
 
 

@@ -1,0 +1,1 @@
+"""Tasks of fairseq that models are trained for, and their criteria."""

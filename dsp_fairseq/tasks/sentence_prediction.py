@@ -1,0 +1,183 @@
+"""Classification of sentences and of sentence pairs: fairseq's task and criterion, made strict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fairseq.criterions import register_criterion
+from fairseq.criterions.sentence_prediction import (
+    SentencePredictionConfig as CriterionConfig,
+)
+from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
+from fairseq.data import Dictionary, SortDataset
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
+from torch import Tensor
+
+from ..errors import PruningError, exits_in_one_line
+from ..pruning.criterion import GateCriterionMixin
+
+_DIGITS = 6
+"""Of an accuracy in percent: fewer would make equals of results on large data."""
+
+
+@register_task("dsp_sentence_prediction", dataclass=SentencePredictionConfig)
+class DspSentencePredictionTask(SentencePredictionTask):
+    """fairseq's task with batches of like lengths, whose checkpoints know their classes.
+
+    fairseq's own shuffles only, so that half of its computing is padding. A folder of data has
+    ``input0/``, for pairs ``input1/``, and ``label/``, each with its ``dict.txt``; the order of the
+    label dictionary is that of the classes. Checkpoints hold the labels and a digest of the
+    vocabulary, and refuse data that has others.
+
+    Raises:
+        PruningError: regression; data that is missing, damaged or of another model.
+    """
+
+    @classmethod
+    @exits_in_one_line
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> Any:
+        if cfg.regression_target:
+            raise PruningError(
+                "--regression-target is not supported by dsp_sentence_prediction, which counts "
+                "classes: leave it out"
+            )
+        folder = Path(cfg.data)
+        for part in ("input0", "label"):
+            if not (folder / part / "dict.txt").is_file():
+                raise PruningError(
+                    f"{folder} has no dictionary {part}/dict.txt: give the folder of data of "
+                    "sentences and their labels, as fairseq-preprocess writes them"
+                )
+        if cfg.num_classes < 1:
+            raise PruningError("give the number of classes: --num-classes N")
+        task = super().setup_task(cfg, **kwargs)
+        if len(task.labels) != cfg.num_classes:
+            raise PruningError(
+                f"--num-classes {cfg.num_classes}: {folder / 'label/dict.txt'} has "
+                f"{len(task.labels)} labels ({', '.join(task.labels)})"
+            )
+        return task
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in the order of their numbers."""
+        symbols = self.label_dictionary.symbols[self.label_dictionary.nspecial :]
+        # fairseq-preprocess fills up dictionaries, and the task adds a mask.
+        return [s for s in symbols if s != "<mask>" and not s.startswith("madeupword")]
+
+    # ---- data
+
+    @exits_in_one_line
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> Any:
+        folder = Path(self.cfg.data)
+        if not any((folder / "input0").glob(f"{split}.*")):
+            raise PruningError(f"{folder} has no {split} split (input0/{split}.*)")
+        try:
+            dataset = super().load_dataset(split, combine, **kwargs)
+        except AssertionError as error:
+            raise PruningError(
+                f"the {split} split of {folder} is damaged, its inputs and labels are not of the "
+                f"same number ({error}): prepare it again"
+            ) from None
+        lengths = dataset.sizes[0]
+        self._check_lengths(split, lengths)
+        self._check_labels(split, dataset)
+        if isinstance(dataset, SortDataset):
+            # By length first; what has the same length stays shuffled.
+            dataset.sort_order = [*dataset.sort_order, lengths]
+        return dataset
+
+    def _check_lengths(self, split: str, lengths: Any) -> None:
+        most = self.cfg.max_positions
+        number = int((lengths > most).sum())
+        if number:
+            raise PruningError(
+                f"{number} of {len(lengths)} inputs of the {split} split of {self.cfg.data} are "
+                f"longer than --max-positions {most}, up to {lengths.max()} tokens: shorten them, "
+                "or give --shorten-method truncate"
+            )
+
+    def _check_labels(self, split: str, dataset: Any) -> None:
+        if isinstance(dataset, SortDataset):
+            dataset = dataset.dataset
+        targets, known = dataset.defn.get("target", ()), range(len(self.labels))
+        unknown = sum(
+            len(targets[i]) != 1 or int(targets[i]) not in known for i in range(len(targets))
+        )
+        if unknown:
+            raise PruningError(
+                f"{unknown} of {len(targets)} labels of the {split} split of {self.cfg.data} are "
+                f"none of {', '.join(self.labels)}: leave these lines out, or prepare the data "
+                "with the label dictionary that has them"
+            )
+
+    # ---- checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """What fairseq stores of the task in a checkpoint, and compares where it is loaded."""
+        return task_state(self.labels, self.dictionary)
+
+    @exits_in_one_line
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        own = self.state_dict()
+        if state_dict.get("labels", own["labels"]) != own["labels"]:
+            raise PruningError(
+                f"the model has the classes {', '.join(state_dict['labels'])}, and {self.cfg.data} "
+                f"has {', '.join(own['labels'])}, in this order: prepare the data with the label "
+                "dictionary of the model's training (fairseq-preprocess --srcdict)"
+            )
+        if state_dict.get("vocabulary", own["vocabulary"]) != own["vocabulary"]:
+            raise PruningError(
+                f"the model has another vocabulary than {self.cfg.data}: prepare the data with "
+                "the dictionary of the model's training (fairseq-preprocess --srcdict)"
+            )
+
+
+def task_state(labels: Sequence[str], dictionary: Dictionary) -> dict[str, Any]:
+    """What a checkpoint knows of its data: the classes in order, and a digest of its vocabulary."""
+    digest = hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
+    return {"labels": list(labels), "vocabulary": digest}
+
+
+@register_criterion("dsp_sentence_prediction", dataclass=CriterionConfig)
+class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCriterion):
+    """fairseq's criterion under the sampled gates, plus the model's gate penalty per sentence.
+
+    Accuracy is exact: fairseq's is rounded to 0.1, and so is its choice of the best checkpoint.
+    """
+
+    @exits_in_one_line
+    def __init__(self, cfg: CriterionConfig, task: Any) -> None:
+        if not hasattr(task, "label_dictionary"):
+            raise PruningError(
+                "--criterion dsp_sentence_prediction is for --task dsp_sentence_prediction"
+            )
+        super().__init__(cfg, task)
+
+    @exits_in_one_line
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        if "target" not in sample:
+            raise PruningError("this split has no labels: training and validation need them")
+        return super().forward(model, sample, reduce)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: Sequence[dict[str, Any]]) -> None:
+        """Aggregates over micro-batches and processes, and puts all values into the logs."""
+        super().reduce_metrics(
+            [{k: v for k, v in log.items() if k != "ncorrect"} for log in logging_outputs]
+        )
+        for name in ("ncorrect", "nsentences"):
+            metrics.log_scalar_sum(f"_{name}", sum(log.get(name, 0) for log in logging_outputs))
+        metrics.log_derived("accuracy", _accuracy)
+
+
+def _accuracy(meters: Any) -> float:
+    correct, number = (float(meters[name].sum) for name in ("_ncorrect", "_nsentences"))
+    return round(100 * correct / max(number, 1), _DIGITS)

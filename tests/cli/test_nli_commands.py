@@ -1,0 +1,178 @@
+"""Classification of sentence pairs with fairseq's commands and with the tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from tiny_data import write_pairs
+
+from dsp_fairseq import USER_DIR
+from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.cli import average, export, heads, rank_heads
+from dsp_fairseq.errors import CommandExit
+
+BUDGET = 3
+FLAGS = {
+    "--user-dir": str(USER_DIR),
+    "--task": "dsp_sentence_prediction",
+    "--num-classes": "3",
+    "--init-token": "0",
+    "--max-positions": "32",
+    "--arch": "dsp_roberta_tiny",
+    "--criterion": "dsp_sentence_prediction",
+    "--optimizer": "dsp_adam",
+    "--num-of-heads": str(BUDGET),
+    "--cooldown-steps": "4",
+    "--max-update": "8",
+    "--batch-size": "16",
+    "--lr": "1e-3",
+    "--lr-scheduler": "fixed",
+    "--num-workers": "0",
+    "--best-checkpoint-metric": "accuracy",
+    "--log-format": "simple",
+    "--log-interval": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("nli")
+
+
+@pytest.fixture(scope="module")
+def pairs(folder) -> Path:
+    return write_pairs(folder / "data")
+
+
+@pytest.fixture
+def train(run, pairs) -> Callable:
+    def run_train(save_dir: Path, *flags: str | Path):
+        given = {str(flag) for flag in flags}
+        rest = [part for pair in FLAGS.items() if pair[0] not in given for part in pair]
+        more = ("--cpu", "--maximize-best-checkpoint-metric", "--save-dir", save_dir)
+        return run("train", pairs, *more, *rest, *flags)
+
+    return run_train
+
+
+@pytest.fixture
+def trained(train, folder) -> Path:
+    """A training of 2 layers of 4 heads, frozen at 3 heads half way; it ends at update 8."""
+    last = folder / "run/checkpoint_last.pt"
+    if not last.exists():
+        outcome = train(last.parent, "--save-interval-updates", "2")
+        assert outcome.status == 0, outcome.message or outcome.log
+        assert re.search(r"valid on 'valid' subset.* accuracy \d+", outcome.log)
+        assert "froze 3 of 8 heads" in outcome.log
+    return last
+
+
+@pytest.fixture
+def dense(train, folder) -> Path:
+    last = folder / "dense/checkpoint_last.pt"
+    if not last.exists():
+        assert train(last.parent, "--num-of-heads", "8", "--max-update", "2").status == 0
+    return last
+
+
+def _logits(path: Path, pairs: Path) -> torch.Tensor:
+    overrides = {"data": str(pairs)}
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], overrides)
+    dataset = task.load_dataset("test")
+    sample = dataset.collater([dataset[i] for i in range(len(dataset))])
+    with torch.no_grad():
+        name = task.cfg.classification_head_name
+        return models[0].eval()(**sample["net_input"], classification_head_name=name)[0]
+
+
+def test_a_training_ends_with_exactly_the_heads_asked_for(trained, capsys):
+    kept = read_head_map(trained)
+    assert (kept.frozen, kept.budget, int(kept.mask.sum())) == (True, BUDGET, BUDGET)
+    assert kept.layout.num_heads == 8
+    heads.main([str(trained)])
+    assert "encoder.self" in capsys.readouterr().out
+
+
+def test_a_resumed_training_is_the_same_training(train, trained, folder):
+    """The draws before the freeze, the freeze and the optimizer's state go on."""
+    resumed = folder / "resumed"
+    middle = trained.parent / "checkpoint_1_2.pt"
+    outcome = train(resumed, "--restore-file", middle)
+    assert outcome.status == 0, outcome.message or outcome.log
+    one, other = (
+        torch.load(path, weights_only=True)["model"]
+        for path in (trained, resumed / "checkpoint_last.pt")
+    )
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_exports_give_the_same_logits(trained, pairs, tmp_path):
+    expected = _logits(trained, pairs)
+    for form in ("pruned", "fairseq"):
+        output = tmp_path / f"{form}.pt"
+        export.main([str(trained), "--format", form, "--output", str(output)])
+        torch.testing.assert_close(_logits(output, pairs), expected, atol=1e-5, rtol=1e-5)
+    weights = torch.load(tmp_path / "pruned.pt", weights_only=True)["model"]
+    rows = sum(v.size(0) for name, v in weights.items() if name.endswith("q_proj.weight"))
+    assert rows == BUDGET * 8
+
+
+@pytest.mark.parametrize("flags", [("--check", "DATA"), ("--format", "ctranslate2")])
+def test_what_is_for_translation_only(trained, pairs, tmp_path, flags):
+    flags = [str(pairs) if flag == "DATA" else flag for flag in flags]
+    with pytest.raises(CommandExit) as stop:
+        export.main([str(trained), "--output", str(tmp_path / "x"), *flags])
+    assert "dsp_roberta does not translate" in str(stop.value)
+
+
+def test_an_average_keeps_the_heads(trained, pairs, tmp_path):
+    mean = tmp_path / "mean.pt"
+    inputs = [str(trained.parent / name) for name in ("checkpoint_1_6.pt", "checkpoint_1_8.pt")]
+    average.main([*inputs, "--output", str(mean)])
+    assert read_head_map(mean).kept == read_head_map(trained).kept
+    assert _logits(mean, pairs).shape == (12, 3)
+
+
+@pytest.mark.parametrize("method", ["michel", "weight-norm", "random"])
+def test_heads_are_ranked_without_training(dense, pairs, tmp_path, method):
+    output = tmp_path / "ranked.pt"
+    rank_heads.main(
+        [str(dense), "--data", str(pairs), "--method", method, "--num-of-heads", "3",
+         "--output", str(output), "--cpu"]  # fmt: skip
+    )
+    kept = read_head_map(output)
+    assert (kept.frozen, int(kept.mask.sum())) == (True, BUDGET)
+    before, after = (torch.load(p, weights_only=True)["model"] for p in (dense, output))
+    head = [name for name in before if name.startswith("classification_heads.")]
+    assert len(head) == 4 and all(torch.equal(before[name], after[name]) for name in head)
+    assert _logits(output, pairs).shape == (12, 3)
+
+
+def test_fine_tuning_a_dense_model_and_an_export(train, trained, dense, tmp_path):
+    pruned = tmp_path / "pruned.pt"
+    export.main([str(trained), "--output", str(pruned)])
+    flags = [("--finetune-from-model", dense), ("--pruning-mode", "pipelined")]
+    start = [part for pair in flags for part in pair]
+    assert train(tmp_path / "pipelined", *start, "--finetune-updates", "2").status == 0
+    assert read_head_map(tmp_path / "pipelined/checkpoint_last.pt").budget == BUDGET
+    outcome = train(
+        tmp_path / "further", "--kept-heads", pruned, "--finetune-from-model", pruned,
+        "--num-of-heads", str(BUDGET), "--max-update", "1",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.message or outcome.log
+
+
+def test_fairseq_validate_counts_as_training_does(run, trained, pairs):
+    outcome = run(
+        *("validate", pairs, "--user-dir", USER_DIR, "--path", trained, "--cpu"),
+        *("--task", "dsp_sentence_prediction", "--batch-size", "4", "--valid-subset", "test"),
+        *("--num-classes", "3", "--criterion", "dsp_sentence_prediction", "--init-token", "0"),
+    )
+    assert outcome.status == 0, outcome.message or outcome.log
+    assert re.search(r"accuracy \d+", outcome.out + outcome.log)
