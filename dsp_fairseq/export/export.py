@@ -83,6 +83,11 @@ def export_checkpoint(
 
 
 def _check_data(checkpoint: Checkpoint, data: Path) -> None:
+    if not checkpoint.family.translates:
+        raise PruningError(
+            f"--check compares translations, and {checkpoint.family.name} does not translate: "
+            "leave it out"
+        )
     if os.pathsep in str(data) and not data.exists():
         raise PruningError(f"--check {data} names several folders: give the one of the test split")
     spec = DataSpec.of(checkpoint.config("task"))

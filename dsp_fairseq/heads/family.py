@@ -40,6 +40,11 @@ class Family:
         """The criterion that trains the gated model."""
         return f"dsp_{self.criterion}"
 
+    @property
+    def translates(self) -> bool:
+        """Whether it has a decoder; what translates for a tool asks this."""
+        return any(kind.startswith("decoder.") for kind in self.kinds)
+
     def layout(self, args: Any) -> HeadLayout:
         """The heads of a model with these arguments: a namespace, a dict or a ``DictConfig``.
 

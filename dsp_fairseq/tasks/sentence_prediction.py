@@ -27,7 +27,7 @@ _DIGITS = 6
 
 @register_task("dsp_sentence_prediction", dataclass=SentencePredictionConfig)
 class DspSentencePredictionTask(SentencePredictionTask):
-    """fairseq's task with batches of like lengths, whose checkpoints know their classes.
+    """fairseq's task with batches of like lengths of all inputs; checkpoints know their classes.
 
     fairseq's own shuffles only, so that half of its computing is padding. A folder of data has
     ``input0/``, for pairs ``input1/``, and ``label/``, each with its ``dict.txt``; the order of the
@@ -115,6 +115,10 @@ class DspSentencePredictionTask(SentencePredictionTask):
                 f"none of {', '.join(self.labels)}: leave these lines out, or prepare the data "
                 "with the label dictionary that has them"
             )
+
+    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
+        # For other multiples fairseq leaves out the last batch, in validation too: the longest.
+        return super().get_batch_iterator(*args, **{**kwargs, "required_batch_size_multiple": 1})
 
     # ---- checkpoints
 

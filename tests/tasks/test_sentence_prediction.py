@@ -58,6 +58,14 @@ def test_batches_hold_like_lengths(data):
         assert len(same) < 4 or (np.diff(same) < 0).any(), "what has one length is shuffled"
 
 
+def test_no_input_is_left_out(data):
+    task = _task(data)
+    batches = task.get_batch_iterator(
+        task.load_dataset("valid"), max_sentences=8, required_batch_size_multiple=8
+    ).next_epoch_itr(shuffle=False)
+    assert sorted(i for batch in batches for i in batch["id"].tolist()) == list(range(12))
+
+
 def test_no_shuffle_keeps_the_order_of_the_data(data):
     dataset = _task(data, no_shuffle=True).load_dataset("train")
     assert not isinstance(dataset, SortDataset)
