@@ -7,6 +7,7 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 
 from .about import USER_DIR
 from .cli.parser import CommandParser, command
+from .models.roberta import add_encoder_flags
 from .pruning.flags import add_pruning_flags
 from .pruning.optimizer import DspAdamConfig
 
@@ -14,8 +15,9 @@ from .pruning.optimizer import DspAdamConfig
 def flags_help() -> str:
     """The help of the pruning flags; that of fairseq-train leaves out what a model adds."""
     parser = argparse.ArgumentParser(prog="fairseq-train", add_help=False, usage=argparse.SUPPRESS)
-    model = parser.add_argument_group("--arch dsp_transformer*")
+    model = parser.add_argument_group("--arch dsp_transformer* and dsp_roberta*")
     add_pruning_flags(model)
+    add_encoder_flags(parser.add_argument_group("--arch dsp_roberta* only"))
     optimizer = parser.add_argument_group("--optimizer dsp_adam")
     gen_parser_from_dataclass(optimizer, DspAdamConfig())
     return parser.format_help()

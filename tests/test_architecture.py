@@ -23,6 +23,7 @@ ROOMS = (
     "data",
     "checkpoints",
     "pruning",
+    "tasks",
     "models",
     "analysis",
     "evaluation",
@@ -80,7 +81,16 @@ def test_the_documentation_lists_the_rooms_in_their_order():
 
 
 def test_every_file_has_its_place_in_the_documentation():
-    for room in ("heads", "checkpoints", "pruning", "analysis", "export", "experiments", "report"):
+    for room in (
+        "heads",
+        "checkpoints",
+        "pruning",
+        "tasks",
+        "analysis",
+        "export",
+        "experiments",
+        "report",
+    ):
         row = _documented_rooms()[room]
         named = set(re.findall(r"`(\w+)\.py`", row))
         there = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}

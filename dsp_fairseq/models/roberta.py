@@ -81,6 +81,29 @@ class GatedRobertaEncoder(RobertaEncoder):
         return encoder
 
 
+def add_encoder_flags(parser: Any) -> None:
+    """Adds the flags that fairseq's model does not have."""
+    parser.add_argument(
+        "--layer-norm-eps",
+        type=float,
+        help="eps of all layer norms: 1e-12 in BERT, 1e-5 in RoBERTa (default: 1e-5; "
+        "dsp_roberta_minilm_l6 1e-12)",
+    )
+    parser.add_argument(
+        "--token-types",
+        type=int,
+        choices=(0, 2),
+        help="2: embeddings that tell the sentences of a pair apart, as in BERT (default: 0; "
+        "dsp_roberta_minilm_l6 2)",
+    )
+    parser.add_argument(
+        "--autocast-bf16",
+        action="store_true",
+        help="train with matrix products in bfloat16, on a CPU or a GPU; weights, gates, "
+        "gradients, optimizer and validation stay in float32",
+    )
+
+
 # ---- the family
 
 
@@ -168,24 +191,7 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
     def add_args(cls, parser: ArgumentParser) -> None:
         """Adds the flags of fairseq's model, the head-pruning flags, and those of BERT."""
         super().add_args(parser)
-        parser.add_argument(
-            "--layer-norm-eps",
-            type=float,
-            help="eps of all layer norms: 1e-12 in BERT, 1e-5 in RoBERTa (default: that of the "
-            "architecture)",
-        )
-        parser.add_argument(
-            "--token-types",
-            type=int,
-            choices=(0, 2),
-            help="2: embeddings that tell the sentences of a pair apart, as in BERT (default: 0)",
-        )
-        parser.add_argument(
-            "--autocast-bf16",
-            action="store_true",
-            help="train with matrix products in bfloat16, on a CPU or a GPU; weights, gates, "
-            "gradients, optimizer and validation stay in float32",
-        )
+        add_encoder_flags(parser)
 
     # ---- training
 

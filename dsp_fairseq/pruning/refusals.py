@@ -10,7 +10,7 @@ import torch
 from fairseq.criterions import CRITERION_REGISTRY
 
 from ..errors import PruningError, exits_in_one_line
-from ..heads.family import Family
+from ..heads.family import Family, model_name
 from .criterion import GateCriterionMixin
 from .flags import training_flag
 
@@ -102,7 +102,7 @@ def refuse_sharding(args: Any) -> None:
         PruningError: ``--ddp-backend fully_sharded``.
     """
     if getattr(args, "ddp_backend", None) == "fully_sharded":
-        raise PruningError("--ddp-backend fully_sharded is not supported by dsp_transformer")
+        raise PruningError(f"--ddp-backend fully_sharded is not supported by {model_name(args)}")
 
 
 def checked_when_parsed(
