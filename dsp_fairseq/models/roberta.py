@@ -12,20 +12,20 @@ import torch
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.roberta import RobertaEncoder, RobertaModel
 from fairseq.models.roberta.model import base_architecture, init_bert_params
-from fairseq.models.transformer import TransformerConfig
+from fairseq.models.transformer import TransformerConfig, TransformerEncoderBase
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import peek
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family, model_name, register_family
 from ..heads.layout import ENCODER_SELF, Site
+from ..modules.layers import GatedEncoderLayer, wrap_layer
 from ..pruning.flags import training_flag
 from ..pruning.gates import HeadGates
 from ..pruning.hooks import Stage
 from ..pruning.mixin import HeadPruningMixin
 from ..pruning.refusals import checked_when_parsed
 from ..pruning.resume import start_file
-from .transformer import GatedTransformerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _OFF = {
 """Flags of fairseq's model that prune or change weights in ways of their own."""
 
 
-class GatedSentenceEncoder(GatedTransformerEncoder):
+class GatedSentenceEncoder(TransformerEncoderBase):
     """fairseq's encoder, of gated layers; with token types where the model has them.
 
     Token types tell the sentences of a pair apart, as in BERT: 1 behind the first ``</s>``, else 0.
@@ -57,6 +57,9 @@ class GatedSentenceEncoder(GatedTransformerEncoder):
         super().__init__(cfg, dictionary, embed_tokens)
         self.end = dictionary.eos()
         self.embed_types = nn.Embedding(types, cfg.encoder.embed_dim) if types else None
+
+    def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
+        return wrap_layer(GatedEncoderLayer(cfg, return_fc=self.return_fc), cfg)
 
     def forward_embedding(
         self, src_tokens: Tensor, token_embedding: Tensor | None = None

@@ -11,7 +11,6 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
-from fairseq.distributed import fsdp_wrap
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import (
     TransformerConfig,
@@ -25,65 +24,15 @@ from fairseq.models.transformer.transformer_legacy import (
     transformer_wmt_en_de,
     transformer_wmt_en_de_big,
 )
-from fairseq.modules.checkpoint_activations import checkpoint_wrapper
-from fairseq.modules.transformer_layer import (
-    TransformerDecoderLayerBase,
-    TransformerEncoderLayerBase,
-)
 from torch import Tensor, nn
 
 from ..data.dataspec import DataSpec, data_folders
 from ..heads.family import Family, register_family
 from ..heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site
-from ..modules.attention import GatedAttention
+from ..modules.layers import GatedDecoderLayer, GatedEncoderLayer, wrap_layer
 from ..pruning.criterion import GateCriterionMixin
 from ..pruning.mixin import HeadPruningMixin
 from ..pruning.refusals import checked_when_parsed
-
-
-class GatedEncoderLayer(TransformerEncoderLayerBase):
-    """fairseq's encoder layer with gated self-attention."""
-
-    def build_self_attention(self, embed_dim: int, cfg: TransformerConfig) -> GatedAttention:
-        return GatedAttention(
-            embed_dim,
-            cfg.encoder.attention_heads,
-            dropout=cfg.attention_dropout,
-            self_attention=True,
-        )
-
-
-class GatedDecoderLayer(TransformerDecoderLayerBase):
-    """fairseq's decoder layer with gated self-attention and gated encoder attention."""
-
-    def build_self_attention(
-        self, embed_dim: int, cfg: TransformerConfig, **kwargs: Any
-    ) -> GatedAttention:
-        return GatedAttention(
-            embed_dim,
-            cfg.decoder.attention_heads,
-            dropout=cfg.attention_dropout,
-            self_attention=True,
-        )
-
-    def build_encoder_attention(self, embed_dim: int, cfg: TransformerConfig) -> GatedAttention:
-        return GatedAttention(
-            embed_dim,
-            cfg.decoder.attention_heads,
-            kdim=cfg.encoder.embed_dim,
-            vdim=cfg.encoder.embed_dim,
-            dropout=cfg.attention_dropout,
-            encoder_decoder_attention=True,
-        )
-
-
-def _wrap(layer: nn.Module, cfg: TransformerConfig) -> nn.Module:
-    """Activation checkpointing and sharding of a layer, as fairseq's own layer builders do it."""
-    if cfg.checkpoint_activations:
-        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
-    return fsdp_wrap(
-        layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap
-    )
 
 
 class GatedTransformerEncoder(TransformerEncoderBase):
@@ -95,7 +44,7 @@ class GatedTransformerEncoder(TransformerEncoderBase):
     beam_size = 1
 
     def build_encoder_layer(self, cfg: TransformerConfig) -> nn.Module:
-        return _wrap(GatedEncoderLayer(cfg, return_fc=self.return_fc), cfg)
+        return wrap_layer(GatedEncoderLayer(cfg, return_fc=self.return_fc), cfg)
 
     def reorder_encoder_out(
         self, encoder_out: dict[str, list[Tensor]], new_order: Tensor
@@ -126,7 +75,7 @@ class GatedTransformerDecoder(TransformerDecoderBase):
     def build_decoder_layer(
         self, cfg: TransformerConfig, no_encoder_attn: bool = False
     ) -> nn.Module:
-        return _wrap(GatedDecoderLayer(cfg, no_encoder_attn), cfg)
+        return wrap_layer(GatedDecoderLayer(cfg, no_encoder_attn), cfg)
 
 
 # ---- the family
