@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from fairseq import checkpoint_utils, tasks
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from ..checkpoints.checkpoint import RANKED_BY, SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
+from ..data.batches import sample_batches
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture, model_name
 from ..heads.head_map import HeadMap
 from ..pruning.flags import TRAINING_FLAGS, pruning_flags
-from .ranking import RankingOptions, Subject, importance_of, rank
+from .ranking import RANKINGS, RankingOptions, Subject, importance_of, rank
+from .repair import Repair, repair
 
 
-def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOptions) -> HeadMap:
+@dataclass(frozen=True)
+class Ranked:
+    """A dense checkpoint whose heads were ranked.
+
+    Attributes:
+        checkpoint: of the gated model, frozen at the best K.
+        head_map: the heads that it keeps.
+        repair: how the rest was repaired, if it was.
+        seconds: how long the ranking took.
+    """
+
+    checkpoint: Checkpoint
+    head_map: HeadMap
+    repair: Repair | None
+    seconds: float
+
+
+def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOptions) -> Ranked:
     """Ranks the heads of a dense checkpoint and writes it as one that is frozen at the best K.
 
     Args:
@@ -34,29 +55,47 @@ def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOpti
         options: the method, K, and more.
 
     Returns:
-        what the output keeps.
+        what was written.
 
     Raises:
         PruningError: the output exists, or the checkpoint, the data or the budget do not do.
     """
     refuse_existing(output)
+    with in_place_of(output) as part:
+        ranked = rank_and_repair(source, data, options)
+        Checkpoint(output, ranked.checkpoint.state).save(part)
+    return ranked
+
+
+def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked:
+    """As :func:`rank_checkpoint`, without writing anything."""
     dense = load_checkpoint(source)
-    frozen = gated_checkpoint(dense, output, options)
+    frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
     model = _build(config["model"], dense, task)
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
     gates = model.head_gates
-    with in_place_of(output) as part:
-        subject = Subject(model, task, criterion, gates.layout, options)
-        order = rank(subject, gates.plan.budget, gates.plan.limits)
-        model.cpu()
-        gates.adopt(importance_of(order))
-        frozen.weights.update(model.state_dict())
-        frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
-        head_map = frozen.head_map()
-        frozen.save(part)
-    return head_map
+    uses_data = RANKINGS[options.method].uses_data or options.repair_batches
+    if uses_data and torch.cuda.is_available() and not options.cpu:
+        model.cuda()
+    start = time.monotonic()
+    subject = Subject(model, task, criterion, gates.layout, options)
+    order = rank(subject, gates.plan.budget, gates.plan.limits)
+    seconds = time.monotonic() - start
+    gates.adopt(importance_of(order))
+    model.eval()
+    repaired = None
+    if options.repair_batches:
+        split, size = options.split, options.max_tokens
+        batches, number = sample_batches(
+            task, model, split, size, options.repair_batches, options.seed
+        )
+        repaired = repair(model, gates.layout, list(batches))
+        frozen.state[REPAIRED] = f"{number}x{size}"
+    frozen.weights.update(model.cpu().state_dict())
+    frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
+    return Ranked(frozen, frozen.head_map(), repaired, seconds)
 
 
 def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -> Checkpoint:

@@ -1,26 +1,31 @@
 """The registry of rankings: ways to order the heads of a dense model without training.
 
-Michel, Levy and Neubig, *Are Sixteen Heads Really Better than One?*, NeurIPS 2019, and two controls
-that look at no data.
+Michel, Levy and Neubig, *Are Sixteen Heads Really Better than One?*, NeurIPS 2019; the Fisher
+information of the mask as in Kwon et al., *A Fast Post-Training Pruning Framework for
+Transformers*, NeurIPS 2022; and two controls that look at no data.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
-from fairseq import utils
 from torch import Tensor, nn
 
-from ..data.batches import load_split, split_batches
+from ..data.batches import sample_batches
 from ..estimators import NO_LIMITS, Limits, top_k_mask
 from ..heads.layout import HeadLayout
 from ..progress import progress
-from .scores import gate_gradients, normalise_per_site, weight_norms
+from .scores import (
+    check_finite,
+    gate_gradients,
+    normalise_per_site,
+    sentence_gradients,
+    weight_norms,
+)
 
 Score = Callable[[Tensor], Tensor]
 """Maps the 0/1 mask ``[N]`` of the heads still open to scores ``[N]``; higher is better."""
@@ -37,11 +42,12 @@ class RankingOptions:
         keep_at_most: ceilings, likewise.
         seed: of ``random``, and of the order of the batches.
         one_shot: close all heads after one scoring.
-        heads_per_step: heads to close before scoring again (default: a tenth of N).
-        split: the data that are scored on.
-        max_batches: how many batches of them, drawn by the seed; None for all.
+        heads_per_step: heads to close before scoring again (default: the ranking's own).
+        split: the data that are scored on, and that a repair is fitted to.
+        max_batches: how many batches of them are scored on, drawn by the seed; None for all.
         max_tokens: the size of a batch.
         cpu: do not use a GPU.
+        repair_batches: how many batches the output projections are fitted to; 0 for no repair.
     """
 
     method: str
@@ -55,6 +61,7 @@ class RankingOptions:
     max_batches: int | None = 20
     max_tokens: int = 4096
     cpu: bool = False
+    repair_batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,15 @@ class Subject:
     layout: HeadLayout
     options: RankingOptions
 
+    def batches(self, what: str) -> Iterator[Mapping[str, Any]]:
+        """The batches to score on, on the model's device, with a progress bar."""
+        options = self.options
+        batches, number = sample_batches(
+            self.task, self.model, options.split, options.max_tokens, options.max_batches,
+            options.seed,
+        )  # fmt: skip
+        return progress(batches, number, what, "batches")
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -77,12 +93,14 @@ class Ranking:
         help: what it is, for ``--help``.
         uses_data: whether it looks at data, so that scoring again says something new.
         score: makes the scores of a model.
+        share: of the heads, closed at once before the others are scored again; at least one head.
     """
 
     name: str
     help: str
     uses_data: bool
     score: Callable[[Subject], Score]
+    share: float = 0.1
 
 
 RANKINGS: dict[str, Ranking] = {}
@@ -90,12 +108,12 @@ RANKINGS: dict[str, Ranking] = {}
 
 
 def register_ranking(
-    name: str, help: str, uses_data: bool = False
+    name: str, help: str, uses_data: bool = False, share: float = 0.1
 ) -> Callable[[Callable[[Subject], Score]], Callable[[Subject], Score]]:
-    """A function decorator: the ranking becomes a choice of ``dsp-rank-heads --method``."""
+    """A function decorator: the ranking becomes a choice of ``--method``."""
 
     def register(score: Callable[[Subject], Score]) -> Callable[[Subject], Score]:
-        RANKINGS[name] = Ranking(name, help, uses_data, score)
+        RANKINGS[name] = Ranking(name, help, uses_data, score, share)
         return score
 
     return register
@@ -109,24 +127,30 @@ def register_ranking(
     uses_data=True,
 )
 def _michel(subject: Subject) -> Score:
-    model, task, options = subject.model, subject.task, subject.options
-    load_split(task, options.split)
-    if torch.cuda.is_available() and not options.cpu:
-        model.cuda()
-
     def score(left: Tensor) -> Tensor:
-        batches = split_batches(
-            task, [model], options.split, options.max_tokens, shuffle=True, seed=options.seed
-        )
-        number = min(len(batches), options.max_batches or len(batches))
-        sample = islice(batches, number)
-        counted = progress(sample, number, f"scoring {int(left.sum())} heads", "batches")
-        if next(model.parameters()).is_cuda:
-            counted = map(utils.move_to_cuda, counted)
-        gradients = gate_gradients(model, subject.criterion, counted, left)
+        batches = subject.batches(f"scoring {int(left.sum())} heads")
+        gradients = gate_gradients(subject.model, subject.criterion, batches, left)
         return normalise_per_site(gradients, subject.layout)
 
     return score
+
+
+@register_ranking(
+    "fisher",
+    "growth of the loss to second order, by the Fisher information of the gates (Kwon et al. "
+    "2022, with the products of all pairs of heads), on a sample of the data. Heads are closed one "
+    "by one, with regard to those closed before; --one-shot takes each for itself.",
+    uses_data=True,
+    share=0.0,
+)
+def _fisher(subject: Subject) -> Score:
+    gradients = sentence_gradients(
+        subject.model, subject.criterion, subject.batches("scoring heads"), subject.layout
+    )
+    check_finite(gradients)
+    fisher = gradients.t() @ gradients
+    # (1 - mask) F (1 - mask) is twice the loss; a score is by how much one more head adds to it.
+    return lambda left: fisher.diagonal() + 2 * fisher @ (1 - left.double())
 
 
 @register_ranking(
@@ -190,7 +214,8 @@ def rank(subject: Subject, budget: int, limits: Limits = NO_LIMITS) -> Tensor:
     options, num_heads = subject.options, subject.layout.num_heads
     ranking = RANKINGS[options.method]
     stepwise = ranking.uses_data and not options.one_shot
-    step = (options.heads_per_step or math.ceil(num_heads / 10)) if stepwise else None
+    own_step = max(1, math.ceil(num_heads * ranking.share))
+    step = (options.heads_per_step or own_step) if stepwise else None
     return order_heads(ranking.score(subject), num_heads, budget, limits, step)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import PruningError
-from ..heads.layout import HeadLayout
+from ..heads.layout import HeadLayout, Site
 from ..modules.head_rows import rows_of
 
 TIE_BREAK = 1e-9
@@ -36,8 +36,7 @@ def gate_gradients(
     model.eval()
     device = next(model.parameters()).device
     total = torch.zeros(open_heads.numel(), dtype=torch.float64, device=device)
-    # On a GPU the fused kernels' backward adds up in no fixed order.
-    with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
+    with _repeatable(device):
         for sample in batches:
             gates = open_heads.to(device, torch.float32).requires_grad_()
             model.scale_heads(gates)
@@ -45,6 +44,55 @@ def gate_gradients(
             total += torch.autograd.grad(loss, gates)[0].abs()
     model.eval()
     return total.cpu() * open_heads.double().cpu()
+
+
+def sentence_gradients(
+    model: Any, criterion: nn.Module, batches: Iterable[Mapping[str, Any]], layout: HeadLayout
+) -> Tensor:
+    """The gradient of each sentence's loss with respect to the gates, all of them open.
+
+    A gate scales a head's outputs, so its gradient is their product with the gradient of the
+    outputs, summed over the positions of the sentence.
+
+    Args:
+        model: a gated model with all heads open; it is left in evaluation.
+        criterion: fairseq's criterion of a model and a batch.
+        batches: on the model's device.
+        layout: the model's heads.
+
+    Returns:
+        ``[sentences, N]``, in double precision, on the CPU.
+    """
+    model.eval()
+    outputs: dict[Site, Tensor] = {}
+    attentions = {site: model.get_submodule(site.module_name) for site in layout.sites}
+    device = next(model.parameters()).device
+    model.scale_heads(torch.ones(layout.num_heads, device=device))
+    found = []
+    try:
+        for site, attention in attentions.items():
+            attention.on_heads = lambda heads, _, site=site: outputs.update({site: heads})
+        with _repeatable(device):
+            for sample in batches:
+                loss, _, _ = criterion(model, sample)
+                gradients = torch.autograd.grad(loss, [outputs[site] for site in layout.sites])
+                products = [
+                    (gradient * outputs[site].detach()).double().unflatten(2, (heads, -1))
+                    for gradient, site, heads in zip(
+                        gradients, layout.sites, layout.heads, strict=True
+                    )
+                ]
+                found.append(torch.cat([x.sum((0, 3)) for x in products], dim=1).cpu())
+    finally:
+        for attention in attentions.values():
+            attention.on_heads = None
+        model.eval()
+    return torch.cat(found)
+
+
+def _repeatable(device: torch.device) -> AbstractContextManager[Any]:
+    """On a GPU the fused kernels' backward adds up in no fixed order."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext()
 
 
 def weight_norms(weights: Mapping[str, Tensor], layout: HeadLayout) -> Tensor:
@@ -67,6 +115,12 @@ def weight_norms(weights: Mapping[str, Tensor], layout: HeadLayout) -> Tensor:
     return torch.cat(norms).cpu()
 
 
+def check_finite(scores: Tensor) -> None:
+    """Raises ``PruningError`` where scores are not finite."""
+    if not bool(scores.isfinite().all()):
+        raise PruningError("the scores are not finite: did the training of the checkpoint diverge?")
+
+
 def normalise_per_site(scores: Tensor, layout: HeadLayout) -> Tensor:
     """Divides the scores ``[N]`` of each site by their l2 norm; a site of zeros stays as it is.
 
@@ -76,8 +130,7 @@ def normalise_per_site(scores: Tensor, layout: HeadLayout) -> Tensor:
     Raises:
         PruningError: scores that are not finite.
     """
-    if not bool(scores.isfinite().all()):
-        raise PruningError("the scores are not finite: did the training of the checkpoint diverge?")
+    check_finite(scores)
     parts = layout.split(scores).values()
     normalised = torch.cat([part / part.norm() if part.any() else part for part in parts])
     return normalised + TIE_BREAK * scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)

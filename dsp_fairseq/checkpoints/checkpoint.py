@@ -35,6 +35,9 @@ SIGNATURE = "dsp_signature"
 RANKED_BY = "dsp_scored_by"
 """In a checkpoint of dsp-rank-heads, the name of the method."""
 
+REPAIRED = "dsp_repaired_on"
+"""In a checkpoint that was repaired, the number and size of the batches."""
+
 
 @dataclass(eq=False)
 class Checkpoint:

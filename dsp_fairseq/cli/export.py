@@ -25,6 +25,22 @@ def render(export: Export, format: str) -> str:
     return "\n".join(lines)
 
 
+def add_format_flags(parser: CommandParser) -> None:
+    """The flags of the format that is written."""
+    parser.add_argument("--format", choices=EXPORTERS, default="pruned", help="default: pruned")
+    quantizations = {name for exporter in EXPORTERS.values() for name in exporter.quantizations}
+    parser.add_argument(
+        "--quantization", choices=sorted(quantizations), default="float32", help="ctranslate2 only"
+    )
+
+
+def check_format_flags(args: argparse.Namespace) -> None:
+    """Raises ``PruningError`` for a quantization that the format does not have."""
+    if args.quantization not in EXPORTERS[args.format].quantizations:
+        owners = [name for name, e in EXPORTERS.items() if args.quantization in e.quantizations]
+        raise PruningError(f"--quantization belongs to --format {' or '.join(owners)}")
+
+
 def _parser() -> CommandParser:
     formats = "; ".join(f"'{name}' {exporter.help}" for name, exporter in EXPORTERS.items())
     parser = CommandParser(
@@ -35,7 +51,7 @@ def _parser() -> CommandParser:
         "example: dsp-export checkpoint_best.pt --format pruned --output pruned.pt",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint of fairseq-train")
-    parser.add_argument("--format", choices=EXPORTERS, default="pruned", help="default: pruned")
+    add_format_flags(parser)
     parser.add_argument(
         "--output", type=Path, required=True, help="file to write (ctranslate2: folder)"
     )
@@ -46,10 +62,6 @@ def _parser() -> CommandParser:
         "--data",
         type=Path,
         help="folder with dictionaries for ctranslate2 (default: the training data)",
-    )
-    quantizations = {name for exporter in EXPORTERS.values() for name in exporter.quantizations}
-    parser.add_argument(
-        "--quantization", choices=sorted(quantizations), default="float32", help="ctranslate2 only"
     )
     parser.add_argument(
         "--check",
@@ -64,9 +76,7 @@ def _parser() -> CommandParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-export``."""
     args = _parser().parse_args(argv)
-    if args.quantization not in EXPORTERS[args.format].quantizations:
-        owners = [name for name, e in EXPORTERS.items() if args.quantization in e.quantizations]
-        raise PruningError(f"--quantization belongs to --format {' or '.join(owners)}")
+    check_format_flags(args)
     export = export_checkpoint(
         args.checkpoint,
         args.output,

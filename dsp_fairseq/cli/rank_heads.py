@@ -13,15 +13,14 @@ from pathlib import Path
 
 from ..about import USER_DIR
 from ..analysis.head_map import render_counts
-from ..analysis.ranked import rank_checkpoint
+from ..analysis.ranked import Ranked, rank_checkpoint
 from ..analysis.ranking import RANKINGS, RankingOptions
 from ..errors import PruningError
-from ..heads.head_map import HeadMap
 from .parser import CommandParser, command
 
 
 @contextmanager
-def _warnings_only() -> Iterator[None]:
+def warnings_only() -> Iterator[None]:
     """Without what fairseq and the model tell at every load, which is of another use of them."""
     loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
     levels = [logger.level for logger in loggers]
@@ -34,25 +33,23 @@ def _warnings_only() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number
-
-
-_number.__name__ = "number"
+def number(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
 
 
 def _number_or_all(text: str) -> int | None:
-    return None if text == "all" else _number(text)
+    return None if text == "all" else number(text)
 
 
 _number_or_all.__name__ = "number"
 
 
-def render(head_map: HeadMap, args: Namespace) -> str:
+def render(ranked: Ranked, args: Namespace) -> str:
     """What the command prints: the heads kept, the method, and what to do next."""
+    head_map = ranked.head_map
     how = args.method
     if RANKINGS[args.method].uses_data:
         batches = "all" if args.max_batches is None else f"up to {args.max_batches}"
@@ -65,6 +62,7 @@ def render(head_map: HeadMap, args: Namespace) -> str:
             render_counts(head_map),
             f"kept         {head_map.budget} of {head_map.layout.num_heads} heads, frozen",
             f"method       {how}",
+            *([f"repaired     {ranked.repair}"] if ranked.repair else []),
             f"next         fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}",
             f"             fairseq-train ... --num-of-heads {head_map.budget} "
             f"--finetune-from-model {args.output}",
@@ -73,11 +71,9 @@ def render(head_map: HeadMap, args: Namespace) -> str:
     )
 
 
-def _description() -> str:
-    lines = [
-        "Rank the heads of a trained dense model without training, and write a checkpoint that",
-        "keeps exactly the best K. Methods:",
-    ]
+def methods() -> str:
+    """The rankings and what they do, for ``--help``."""
+    lines = []
     for name, ranking in RANKINGS.items():
         lines += textwrap.wrap(
             ranking.help, 96, initial_indent=f"  {name:<12} ", subsequent_indent=" " * 15
@@ -85,6 +81,10 @@ def _description() -> str:
     return "\n".join(lines)
 
 
+_DESCRIPTION = """\
+Rank the heads of a trained dense model without training, and write a checkpoint that
+keeps exactly the best K. Methods:
+"""
 _EPILOG = """examples:
   dsp-rank-heads dense.pt --data data/mine --method michel --num-of-heads 18 --output michel.pt
   dsp-rank-heads dense.pt --data data/mine --method random --seed 3 --num-of-heads 18 \\
@@ -94,13 +94,12 @@ The output works in every command with --user-dir, like a trained checkpoint aft
 To train the kept heads further, give it to fairseq-train as --finetune-from-model."""
 
 
-def _parser() -> tuple[CommandParser, list[argparse.Action]]:
-    """The parser, and its flags that only methods understand that look at data."""
-    parser = CommandParser(prog="dsp-rank-heads", description=_description(), epilog=_EPILOG)
+def parser_of(prog: str, description: str, epilog: str) -> CommandParser:
+    """A parser with the flags of all commands that choose heads without training."""
+    parser = CommandParser(prog=prog, description=description + methods(), epilog=epilog)
     add = parser.add_argument
     add("checkpoint", type=Path, help="dense checkpoint, of dsp_transformer or stock fairseq")
     add("--data", type=Path, required=True, help="folder of binarised data and dictionaries")
-    add("--method", choices=RANKINGS, required=True)
     add(
         "--num-of-heads", type=int, required=True, metavar="K", help="number of heads to keep, 0..N"
     )
@@ -111,17 +110,33 @@ def _parser() -> tuple[CommandParser, list[argparse.Action]]:
     add("--seed", type=int, default=1,
         help="seed of random, and of the order of batches (default: 1)")  # fmt: skip
     add("--cpu", action="store_true", help="do not use a GPU")
-    data = parser.add_argument_group("michel only")
+    return parser
+
+
+def add_batch_flags(group: argparse._ArgumentGroup) -> None:
+    """The flags of what is looked at."""
+    group.add_argument("--split", default="train", help="split to look at (default: train)")
+    group.add_argument("--max-tokens", type=number, default=4096,
+                       help="size of a batch (default: 4096)")  # fmt: skip
+
+
+def _parser() -> tuple[CommandParser, list[argparse.Action]]:
+    """The parser, and its flags that only methods understand that look at data."""
+    parser = parser_of("dsp-rank-heads", _DESCRIPTION, _EPILOG)
+    parser.add_argument("--method", choices=RANKINGS, required=True)
+    parser.add_argument("--repair-batches", type=number, default=0, metavar="B",
+                        help="then fit the output projections to B batches, as dsp-prune does "
+                        "(default: leave them)")  # fmt: skip
+    data = parser.add_argument_group("for methods that look at data")
     steps = data.add_mutually_exclusive_group()
     steps.add_argument("--one-shot", action="store_true", help="score once")
-    steps.add_argument("--heads-per-step", type=_number, metavar="M",
-                       help="heads to close before scoring again (default: N / 10)")  # fmt: skip
-    data.add_argument("--split", default="train", help="split to score on (default: train)")
+    steps.add_argument("--heads-per-step", type=number, metavar="M",
+                       help="heads to close before scoring again (default: michel N / 10, "
+                       "fisher 1)")  # fmt: skip
     data.add_argument("--max-batches", type=_number_or_all, default=RankingOptions.max_batches,
                       metavar="B", help="score on this many batches, drawn by the seed, or on "
                       "'all' (default: 20)")  # fmt: skip
-    data.add_argument("--max-tokens", type=_number, default=4096,
-                      help="size of a batch (default: 4096)")  # fmt: skip
+    add_batch_flags(data)
     return parser, data._group_actions
 
 
@@ -136,13 +151,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"--method {args.method} scores once: leave out --one-shot and --heads-per-step"
             )
         unused = [a for a in of_data if getattr(args, a.dest) != a.default]
-        if unused:
+        if unused and not args.repair_batches:
             flag = unused[0].option_strings[0]
-            raise PruningError(f"{flag} belongs to --method michel, not to {args.method}")
+            owners = " or ".join(name for name, ranking in RANKINGS.items() if ranking.uses_data)
+            raise PruningError(f"{flag} belongs to --method {owners}, not to {args.method}")
     options = RankingOptions(**{f.name: getattr(args, f.name) for f in fields(RankingOptions)})
-    with _warnings_only():
-        head_map = rank_checkpoint(args.checkpoint, args.output, args.data, options)
-    print(render(head_map, args))
+    with warnings_only():
+        ranked = rank_checkpoint(args.checkpoint, args.output, args.data, options)
+    print(render(ranked, args))
 
 
 if __name__ == "__main__":

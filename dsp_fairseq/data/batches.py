@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from fairseq import utils
@@ -63,3 +64,32 @@ def split_batches(
         ).next_epoch_itr(shuffle=shuffle)
     except AssertionError as error:
         raise PruningError(f"--max-tokens {max_tokens} is too small: {error}") from None
+
+
+def sample_batches(
+    task: Any,
+    model: BaseFairseqModel,
+    split: str,
+    max_tokens: int,
+    number: int | None,
+    seed: int,
+) -> tuple[Iterator[dict[str, Any]], int]:
+    """Some batches of a split, drawn by the seed, on the model's device; and how many they are.
+
+    Args:
+        number: how many at most; None for all.
+
+    Raises:
+        PruningError: there is no such split, or no sentence in it that the model can take.
+    """
+    if split not in task.datasets:
+        load_split(task, split)
+    batches = split_batches(task, [model], split, max_tokens, shuffle=True, seed=seed)
+    number = min(len(batches), number or len(batches))
+    if not number:
+        raise PruningError(
+            f"the {split} split of {task.cfg.data} holds no sentence that the model can take"
+        )
+    sample: Iterator[dict[str, Any]] = islice(batches, number)
+    on_gpu = next(model.parameters()).is_cuda
+    return (map(utils.move_to_cuda, sample) if on_gpu else sample), number

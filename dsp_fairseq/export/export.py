@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..checkpoints.checkpoint import RANKED_BY, SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
 from ..data.dataspec import DataSpec
 from ..errors import PruningError
@@ -62,23 +62,46 @@ def export_checkpoint(
         # An exported model that was trained further.
         weights = expand_weights(checkpoint.weights, head_map.layout, head_map.mask)
         checkpoint = Checkpoint(source, {**checkpoint.state, "model": weights})
-    signature = _signature(checkpoint, head_map)
-    agreement, exporter, weights = None, EXPORTERS[format], checkpoint.weights
+    agreement = None
     with in_place_of(output) as part:
         if check is not None:
             _check_data(checkpoint, check)
             direction = direction_of(checkpoint.config("task"))
             original = translate(source, check, direction, budget=num_of_heads)
-        order = Order(checkpoint, head_map, signature, data, quantization)
-        parameters = exporter.write(order, output, part)
+        export = write_export(checkpoint, head_map, format, output, part, data, quantization)
         if check is not None:
-            agreement = agree(original, exporter.translate(part, original))
+            agreement = agree(original, EXPORTERS[format].translate(part, original))
+    return replace(export, agreement=agreement)
+
+
+def write_export(
+    checkpoint: Checkpoint,
+    head_map: HeadMap,
+    format: str,
+    output: Path,
+    part: Path,
+    data: Path | None,
+    quantization: str,
+) -> Export:
+    """Writes the file or folder ``part``, which will be called ``output``.
+
+    Args:
+        checkpoint: in memory, with the weights of all heads; its file goes into the signature.
+        head_map: the heads to keep.
+        format, data, quantization: as in :func:`export_checkpoint`.
+
+    Raises:
+        PruningError: the format cannot hold this model.
+    """
+    weights, signature = checkpoint.weights, _signature(checkpoint, head_map)
+    order = Order(checkpoint, head_map, signature, data, quantization)
+    parameters = EXPORTERS[format].write(order, output, part)
     return Export(
         head_map,
         signature,
         (count_parameters(weights), parameters),
-        (count_bytes(weights), _size(output)),
-        agreement,
+        (count_bytes(weights), _size(part)),
+        None,
     )
 
 
@@ -103,6 +126,7 @@ def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:
     given = (getattr(args, "gate_seed", None), getattr(args, "seed", None))
     seeds = [seed for seed in (*given, checkpoint.config("common").get("seed")) if seed is not None]
     method = checkpoint.state.get(RANKED_BY) or PruningConfig.from_namespace(args).gate_estimator
+    repaired = checkpoint.state.get(REPAIRED)
     tuned = checkpoint.config("checkpoint").get("finetune_from_model")
     learns = method in ESTIMATORS and ESTIMATORS[method].learns
     if learns and tuned and not checkpoint.weights.get("head_gates.last_change"):
@@ -113,6 +137,7 @@ def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:
             f"K:{head_map.budget}",
             f"N:{head_map.layout.num_heads}",
             f"method:{method}",
+            *([f"repair:{repaired}"] if repaired else []),
             f"frozen:{'yes' if head_map.frozen else 'no'}",
             f"seed:{seeds[0] if seeds else None}",
             f"sha256:{digest.hexdigest()[:12]}",

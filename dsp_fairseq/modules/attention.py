@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +24,17 @@ class GatedAttention(MultiheadAttention):
 
     Shapes below: T target and S source positions, B sentences (times beam), C model width, H heads
     taking part, D = ``head_dim``.
+
+    Attributes:
+        present: the heads whose weights there are.
+        on_heads: told, in each forward pass, of the heads' outputs ``[T, B, H*D]`` before they are
+            projected, and of the keys' padding ``[B, S]`` or None. It may change the projection.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(embed_dim, num_heads, **kwargs)
         self.present = tuple(range(num_heads))
+        self.on_heads: Callable[[Tensor, Tensor | None], None] | None = None
         self._gate: Tensor | None = None
         self._kept: Tensor | None = None
 
@@ -45,12 +51,17 @@ class GatedAttention(MultiheadAttention):
         self._gate = None
         self._kept = None if everything else torch.tensor(rows, dtype=torch.long)
 
+    @property
+    def lacks_heads(self) -> bool:
+        """Whether :meth:`use_heads` left out any."""
+        return self._kept is not None
+
     def remove_closed_heads(self) -> None:
         """Drops the weights of the heads that :meth:`use_heads` left out, for good."""
         if self._kept is None:
             return
         with torch.no_grad():
-            (q, k, v), out = self._weights()
+            (q, k, v), out = self._inputs(), self.output_weight()
         for linear, (weight, bias) in zip(
             (self.q_proj, self.k_proj, self.v_proj), (q, k, v), strict=True
         ):
@@ -67,24 +78,47 @@ class GatedAttention(MultiheadAttention):
     def prepare_for_onnx_export_(self) -> None:
         raise PruningError("ONNX export of a gated transformer is not supported")
 
-    def _weights(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """Weights and biases of q, k, v, and the output weight, of the heads taking part."""
+    def _inputs(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of q, k and v, of the heads taking part."""
         inputs = (self.q_proj, self.k_proj, self.v_proj)
-        out = self.out_proj.weight
-        if self._gate is not None:
-            scale = self._gate.to(out.dtype).repeat_interleave(self.head_dim)
-            return [(linear.weight, linear.bias) for linear in inputs], out * scale
         if self._kept is None:
-            return [(linear.weight, linear.bias) for linear in inputs], out
-        self._kept = kept = self._kept.to(out.device)
-        rows = [
+            return [(linear.weight, linear.bias) for linear in inputs]
+        self._kept = kept = self._kept.to(self.out_proj.weight.device)
+        return [
             (
                 head_rows(linear.weight, kept, self.head_dim),
                 head_rows(linear.bias, kept, self.head_dim),
             )
             for linear in inputs
         ]
-        return rows, head_rows(out.t(), kept, self.head_dim).t()
+
+    # ---- the output projection
+
+    def output_weight(self) -> Tensor:
+        """The output projection ``[C, H*D]`` of the heads taking part, scaled by their gates."""
+        out = self.out_proj.weight
+        if self._gate is not None:
+            return out * self._gate.to(out.dtype).repeat_interleave(self.head_dim)
+        if self._kept is None:
+            return out
+        self._kept = kept = self._kept.to(out.device)
+        return head_rows(out.t(), kept, self.head_dim).t()
+
+    def project(self, heads: Tensor) -> Tensor:
+        """The output ``[T, B, C]`` from the heads' outputs ``[T, B, H*D]``, side by side."""
+        if heads.size(-1) == 0:
+            return self.out_proj.bias.expand(*heads.shape[:-1], -1)
+        return F.linear(heads, self.output_weight(), self.out_proj.bias)
+
+    @torch.no_grad()
+    def refit(self, weight: Tensor, bias: Tensor) -> None:
+        """Replaces the output projection ``[C, H*D]`` of the heads taking part, and its bias."""
+        self.out_proj.bias.copy_(bias)
+        if self._kept is None:
+            self.out_proj.weight.copy_(weight)
+            return
+        columns = self.out_proj.weight.t().unflatten(0, (-1, self.head_dim))
+        columns[self._kept] = weight.to(columns).t().unflatten(0, (-1, self.head_dim))
 
     # ---- attention
 
@@ -121,11 +155,12 @@ class GatedAttention(MultiheadAttention):
         if before_softmax:
             raise PruningError("before_softmax is not supported by the gated attention")
         target_len, batch, _ = query.shape
+        padding = key_padding_mask
         heads = self.num_heads if self._kept is None else len(self._kept)
         if heads == 0:
             return self._bias_only(query, key, key_padding_mask, need_weights, need_head_weights)
 
-        ((wq, bq), (wk, bk), (wv, bv)), w_out = self._weights()
+        (wq, bq), (wk, bk), (wv, bv) = self._inputs()
         cache = self._get_input_buffer(incremental_state) if incremental_state is not None else {}
         q = self._split(F.linear(query, wq, bq), heads)
         if static_kv and "prev_key" in cache:
@@ -141,10 +176,16 @@ class GatedAttention(MultiheadAttention):
         mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
         out, weights = self._attend(q, k, v, mask, need_weights or need_head_weights)
         out = out.permute(2, 0, 1, 3).reshape(target_len, batch, heads * self.head_dim)
-        out = F.linear(out, w_out, self.out_proj.bias)
+        out = self._tell(out, padding)
         if weights is not None:
             weights = weights.transpose(0, 1) if need_head_weights else weights.mean(1)
         return out, weights
+
+    def _tell(self, heads: Tensor, padding: Tensor | None) -> Tensor:
+        """The output, after :attr:`on_heads` was told of the heads' outputs."""
+        if self.on_heads is not None:
+            self.on_heads(heads, padding)
+        return self.project(heads)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool
@@ -207,7 +248,7 @@ class GatedAttention(MultiheadAttention):
         Its weights, where alignment asks for them, are those of one head that looks at all
         positions alike.
         """
-        out = self.out_proj.bias.expand_as(query)
+        out = self._tell(query[..., :0], padding)
         if not (need_weights or need_head_weights):
             return out, None
         source = query if key is None else key
