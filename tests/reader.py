@@ -99,7 +99,7 @@ class Reader:
                       f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
         for name, module in MODULES.items():
             # What it starts has its sizes from a recipe.
-            more = " --cpu" if module.endswith("rank_heads") else ""
+            more = " --cpu" if module.endswith(("rank_heads", "prune")) else ""
             self._command(name, f'TINY= {warm} -m {module} "$@"{more}')
         self._command("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):

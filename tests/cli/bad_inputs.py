@@ -217,6 +217,10 @@ RUN_CASES = [
 # ---- checkpoints
 
 TAKEN = {"taken.pt": "precious"}
+OTHER_DATA: dict[str, Content] = {
+    **{f"data/dict.{language}.txt": "a 1\n" for language in ("de", "en")},
+    "data/train.de-en.de.idx": "",
+}
 CHECKPOINT_CASES = [
     Case("dsp-average", "no such checkpoint", "no.pt --output out.pt", "cannot read no.pt"),
     Case("dsp-average", "a folder without --last", ". --output out.pt",
@@ -305,8 +309,45 @@ CHECKPOINT_CASES = [
     Case("dsp-rank-heads", "dictionaries of another model",
          "{stock} --data data --method random --num-of-heads 3 --output out.pt",
          "do not fit the dictionaries of data",
-         {**{f"data/dict.{language}.txt": "a 1\n" for language in ("de", "en")},
-          "data/train.de-en.de.idx": ""}),
+         OTHER_DATA),
+    Case("dsp-prune", "an output that exists",
+         "{stock} --data . --num-of-heads 3 --output taken.pt",
+         "taken.pt exists: remove it or give another --output", TAKEN),
+    Case("dsp-prune", "a checkpoint cut off in the middle",
+         "half.pt --data {corpus} --num-of-heads 3 --output out.pt",
+         "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
+    Case("dsp-prune", "K above the number of heads",
+         "{stock} --data {corpus} --num-of-heads 99 --output out.pt",
+         "--num-of-heads 99 is not a whole number from 0 to 6"),
+    Case("dsp-prune", "a model that is pruned",
+         "{frozen} --data {corpus} --num-of-heads 3 --output out.pt",
+         "is pruned, to 3 of 6 heads: give a dense checkpoint"),
+    Case("dsp-prune", "a model that is exported",
+         "{exported} --data {corpus} --num-of-heads 3 --output out.pt",
+         "is exported, its heads are chosen: give a dense checkpoint"),
+    Case("dsp-prune", "missing dictionaries", "{stock} --data . --num-of-heads 3 --output out.pt",
+         "--data . does not hold the data of this model"),
+    Case("dsp-prune", "dictionaries of another model",
+         "{stock} --data data --num-of-heads 3 --output out.pt",
+         "do not fit the dictionaries of data", OTHER_DATA),
+    Case("dsp-prune", "a split that is not there",
+         "{stock} --data {corpus} --num-of-heads 3 --split dev --output out.pt",
+         "has no dev split that fairseq can read"),
+    Case("dsp-prune", "batches smaller than a sentence",
+         "{stock} --data {corpus} --method random --num-of-heads 3 --max-tokens 2 --output out.pt",
+         "--max-tokens 2 is too small"),
+    Case("dsp-prune", "a repair that is left out, and batches for it",
+         "{stock} --data . --num-of-heads 3 --no-repair --repair-batches 5 --output out.pt",
+         "argument --repair-batches: not allowed with argument --no-repair", status=2),
+    Case("dsp-prune", "a repair on no batches",
+         "{stock} --data . --num-of-heads 3 --repair-batches 0 --output out.pt",
+         "argument --repair-batches: 0 is not 1 or more", status=2),
+    Case("dsp-prune", "int8 in a format that has none",
+         "{stock} --data . --num-of-heads 3 --quantization int8 --output out.pt",
+         "--quantization belongs to --format ctranslate2"),
+    Case("dsp-prune", "a full disk",
+         "{stock} --data {corpus} --method random --num-of-heads 3 --no-repair --output out.pt",
+         "cannot write out.pt", disk=1000),
 ]  # fmt: skip
 
 # ---- scores

@@ -33,6 +33,7 @@ MODULES = {
     "dsp-heads": "cli.heads",
     "dsp-score": "cli.score",
     "dsp-rank-heads": "cli.rank_heads",
+    "dsp-prune": "cli.prune",
 }
 
 

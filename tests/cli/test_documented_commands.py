@@ -169,11 +169,12 @@ def test_the_methods_page(reader, mine):
     reader.paste(dense + "; cp dense/checkpoint_last.pt dense.pt")
 
     page, folder = "docs/methods.md", reader.folder
-    sections = ("Ranking without training", "Joint or pipelined", "One training, several budgets")
+    sections = ("Pruning without training", "Joint or pipelined", "One training, several budgets")
     ranking, pipelined, many = (_script(page, section) for section in sections)
     assert "\n".join((pipelined, ranking, many)) == _script(page)
     reader.paste(ranking)
-    assert read_head_map(folder / "michel.pt").mask.sum() == 18
+    for name in ("pruned18.pt", "michel.pt", "fisher.pt"):
+        assert read_head_map(folder / name).mask.sum() == 18
 
     short = "--cooldown-steps 4 --finetune-updates 3 --max-update 7 --save-dir runs/pipelined"
     reader.paste(pipelined.replace("...", flags), f"{TINY} {short}")

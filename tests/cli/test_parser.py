@@ -10,7 +10,9 @@ import pytest
 
 from dsp_fairseq.cli import heads
 
-COMMANDS = ("heads", "export", "average", "rank_heads", "score", "run", "sweep", "report")
+COMMANDS = (
+    *("heads", "export", "prune", "average", "rank_heads", "score", "run", "sweep", "report"),
+)
 
 
 def _shell(command: str) -> subprocess.CompletedProcess[str]:
