@@ -24,11 +24,11 @@ def load_split(task: Any, split: str) -> None:
     """Loads a split of the task's data.
 
     Raises:
-        PruningError: there is no such split.
+        PruningError: there is no such split, or nothing in it.
     """
     try:
         task.load_dataset(split, task_cfg=task.cfg)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # the second for an empty file
         raise PruningError(
             f"{task.cfg.data} has no {split} split that fairseq can read: {error}"
         ) from None

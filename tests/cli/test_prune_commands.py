@@ -145,6 +145,6 @@ def test_a_split_without_sentences_is_refused(prune, corpus, folder, tmp_path):
         make_builder(f"{prefix}.bin", impl="mmap", vocab_size=10).finalize(f"{prefix}.idx")
     before = set(folder.iterdir())
     for flags in ((), ("--method", "random")):
-        with pytest.raises(SystemExit, match=r"the none split of .*data holds no sentence that"):
+        with pytest.raises(SystemExit, match="has no none split that fairseq can read"):
             prune("none.pt", "--data", data, "--split", "none", *flags)
     assert set(folder.iterdir()) == before

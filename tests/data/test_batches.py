@@ -5,7 +5,7 @@ import torch
 from fairseq.data import LanguagePairDataset
 from fairseq.tasks import FairseqTask
 
-from dsp_fairseq.data.batches import load_split, split_batches
+from dsp_fairseq.data.batches import load_split, sample_batches, split_batches
 from dsp_fairseq.errors import PruningError
 
 
@@ -50,3 +50,23 @@ def test_what_cannot_be_read_is_said_in_one_line(loaded, monkeypatch):
     monkeypatch.setattr(loaded, "load_dataset", fail)
     with pytest.raises(PruningError, match="data has no dev split that fairseq can read"):
         load_split(loaded, "dev")
+
+
+def test_a_sample_is_some_batches_of_the_split_by_the_seed(loaded, build):
+    model = build()
+
+    def sample(number, seed=1):
+        batches, count = sample_batches(loaded, model, "valid", 6, number, seed)
+        found = [sorted(batch["id"].tolist()) for batch in batches]
+        assert len(found) == count
+        return found
+
+    whole = sample(None)
+    assert sorted(i for ids in whole for i in ids) == list(range(6))
+    assert sample(2) == whole[:2]
+    assert sample(99) == whole
+    assert sample(None, seed=2) != whole
+
+    model.max_positions = lambda: (0, 0)
+    with pytest.raises(PruningError, match="the valid split of data holds no sentence that the"):
+        sample(2)
