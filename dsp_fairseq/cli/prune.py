@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from ..analysis.ranked import Ranked
 from ..analysis.ranking import RANKINGS, RankingOptions
-from ..export.export import Export
-from ..export.prune import prune_checkpoint
+from ..export.export import Export, prune_checkpoint
 from .export import add_format_flags, check_format_flags
 from .export import render as render_export
 from .parser import CommandParser, command
