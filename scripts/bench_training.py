@@ -1,26 +1,48 @@
 #!/usr/bin/env python3
-"""Cost of a training step: stock transformer, gated before the freeze, gated after it.
+"""Cost of a training step: stock transformer, gated before and after the freeze, with a teacher.
 
-Each round runs one update of every model on the same batch through fairseq's own trainer.
+Each round runs one update of every model on the same batch through fairseq's own trainer. The
+teacher is the stock transformer.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import benchmark
+import torch
 from fairseq.trainer import Trainer
 
 
-def make_trainer(shape: str, budget: int | None, freeze_after: int, dictionary) -> Trainer:
-    """A trainer of the stock model (no budget) or of the gated one."""
-    flags = []
-    if budget is not None:
-        flags = ["--num-of-heads", str(budget), "--freeze-heads-after", str(freeze_after)]
-    config = benchmark.configure(shape, budget is not None, *flags)
+def make_trainer(shape: str, dictionary, flags: Sequence[str] = ()) -> Trainer:
+    """A trainer of the stock model, or of the gated one if there are flags."""
+    config = benchmark.configure(shape, bool(flags), *flags)
     task = benchmark.make_task(config, dictionary)
     model = task.build_model(config.model)
     return Trainer(config, task, model, task.build_criterion(config.criterion))
+
+
+def make_trainers(shape: str, budget: int, dictionary) -> dict[str, Trainer]:
+    """A trainer per side."""
+    stock = make_trainer(shape, dictionary)
+    gated = ["--num-of-heads", str(budget), "--freeze-heads-after"]
+    trainers = {
+        "stock": stock,
+        "gated": make_trainer(shape, dictionary, [*gated, str(10**6)]),
+        "frozen": make_trainer(shape, dictionary, [*gated, "0"]),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = Path(folder) / "teacher.pt"
+        torch.save({"cfg": {"model": stock.cfg.model}, "model": stock.model.state_dict()}, teacher)
+        distilled = ["--distill-from", str(teacher)]
+        for name, after in (("gated", 10**6), ("frozen", 0)):
+            trainer = make_trainer(shape, dictionary, [*gated, str(after), *distilled])
+            list(trainer.model.parameters())  # as fairseq-train counts them: the teacher is read
+            trainers[f"{name}, taught"] = trainer
+    return trainers
 
 
 def main() -> None:
@@ -33,11 +55,7 @@ def main() -> None:
     benchmark.prepare(args)
     dictionary = benchmark.make_dictionary(args.vocabulary)
     budget = args.num_of_heads or benchmark.HEADS[args.shape] // 4
-    trainers = {
-        "stock": make_trainer(args.shape, None, 0, dictionary),
-        "gated": make_trainer(args.shape, budget, 10**6, dictionary),
-        "frozen": make_trainer(args.shape, budget, 0, dictionary),
-    }
+    trainers = make_trainers(args.shape, budget, dictionary)
     batches = [benchmark.make_batch(dictionary, args.tokens, seed) for seed in range(8)]
 
     def step(trainer: Trainer):
@@ -52,11 +70,13 @@ def main() -> None:
     )
     figures = {}
     for name, values in seconds.items():
-        middle, low, high = benchmark.ratio(values, seconds["stock"])
-        figures[name] = {"seconds": values, "ratio": middle, "interval": [low, high]}
+        # What a teacher costs is a matter of the same training without it.
+        other = name.removesuffix(", taught") if "taught" in name else "stock"
+        middle, low, high = benchmark.ratio(values, seconds[other])
+        figures[name] = {"seconds": values, "of": other, "ratio": middle, "interval": [low, high]}
         print(
-            f"{name:<8} median {statistics.median(values):7.3f} s   "
-            f"x {middle:.3f} of stock  [{low:.3f}, {high:.3f}]"
+            f"{name:<14} median {statistics.median(values):7.3f} s   "
+            f"x {middle:.3f} of {other}  [{low:.3f}, {high:.3f}]"
         )
     benchmark.write_json(args.json, {"shape": args.shape, "budget": budget, "sides": figures})
 

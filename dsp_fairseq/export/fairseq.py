@@ -12,7 +12,7 @@ from ..checkpoints.checkpoint import EXPORT_FORMAT, SIGNATURE, Checkpoint
 from ..checkpoints.formats import FORMAT
 from ..checkpoints.weights import count_parameters, zero_weights
 from ..heads.head_map import HeadMap
-from ..pruning.flags import pruning_flags
+from ..pruning.flags import DISTILLATION_FLAGS, pruning_flags
 from .exporter import Exporter, Order, register_exporter
 
 
@@ -42,18 +42,20 @@ def dense_checkpoint(source: Checkpoint, head_map: HeadMap, output: Path) -> Che
     family = source.family
     family.check_dense(source.args)
     dense = source.derive(output, zero_weights(source.weights, head_map.layout, head_map.mask))
-    arguments = {k: v for k, v in vars(source.args).items() if k not in pruning_flags()}
+    own = {**pruning_flags(), **DISTILLATION_FLAGS}
+    arguments = {k: v for k, v in vars(source.args).items() if k not in own}
     arguments |= {"arch": family.dense, "_name": family.dense, "user_dir": None}
     arguments |= {"criterion": family.criterion, "optimizer": "adam"}
     # CTranslate2 reads and sets attributes, fairseq's config reads items.
     model = OrderedDict(plain(arguments))
     vars(model).update(model)
     config = plain({k: v for k, v in dense.state["cfg"].items() if k != "model"})
+    criterion = {k: v for k, v in (config.get("criterion") or {}).items() if k not in own}
     dense.state["cfg"] = {
         **config,
         "model": model,
         "common": {**config.get("common", {}), "user_dir": None},
-        "criterion": {**(config.get("criterion") or {}), "_name": family.criterion},
+        "criterion": {**criterion, "_name": family.criterion},
         "optimizer": {"_name": "adam"},
     }
     dense.state["extra_state"] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from ..heads.family import Family, register_family
 from ..heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF, Site
 from ..modules.layers import GatedDecoderLayer, GatedEncoderLayer, wrap_layer
 from ..pruning.criterion import GateCriterionMixin
+from ..pruning.flags import DistillationConfig
 from ..pruning.mixin import HeadPruningMixin
 from ..pruning.refusals import checked_when_parsed
 
@@ -145,11 +147,14 @@ class DspTransformerModel(HeadPruningMixin, TransformerModel):
         self.encoder.beam_size = beam_size
 
 
-@register_criterion(
-    "dsp_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig
-)
+@dataclass
+class _CriterionConfig(DistillationConfig, LabelSmoothedCrossEntropyCriterionConfig):
+    """fairseq's flags and those of a teacher."""
+
+
+@register_criterion("dsp_label_smoothed_cross_entropy", dataclass=_CriterionConfig)
 class DspLabelSmoothedCrossEntropyCriterion(GateCriterionMixin, LabelSmoothedCrossEntropyCriterion):
-    """fairseq's criterion under the sampled gates, plus the model's gate penalty."""
+    """fairseq's criterion under the sampled gates, plus the model's gate penalty and a teacher."""
 
 
 # ---- architectures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +20,15 @@ class GateCriterionMixin(FairseqCriterion):
 
     Put it before a criterion of fairseq's among the bases. The penalty is per token (or whatever
     the sample size counts), as the loss is after fairseq's division by the sample size; an
-    estimator whose budget is exact has none. Logged besides the criterion's own values: what
-    ``HeadGates.statistics`` returns.
+    estimator whose budget is exact has none. Where the model has a teacher, that is mixed in, in
+    training only (:mod:`~dsp_fairseq.pruning.distillation`). Logged besides the criterion's own
+    values: what ``HeadGates.statistics`` returns, and ``distill``, the divergence from the teacher.
     """
 
     def forward(
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        loss, sample_size, logging_output = self._taught(model, sample, reduce)
         penalty = model.head_gates.penalty()
         if penalty is not None and model.training:
             loss = loss + penalty * sample_size
@@ -40,6 +42,21 @@ class GateCriterionMixin(FairseqCriterion):
         logging_output["gate_logs"] = 1
         return loss, sample_size, logging_output
 
+    def _taught(
+        self, model: Any, sample: dict[str, Any], reduce: bool
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """fairseq's criterion, and what a teacher adds to its loss."""
+        distillation = model.distillation
+        if distillation is None or not model.training:
+            return super().forward(model, sample, reduce)
+        with distillation.listening(model):
+            loss, sample_size, logging_output = super().forward(model, sample, reduce)
+        left_out = sample["target"].eq(self.padding_idx)
+        left_out[:, : getattr(self, "ignore_prefix_size", 0)] = True
+        divergence = distillation.divergence(left_out)
+        logging_output["distill"] = divergence.detach()
+        return distillation.mix(loss, divergence), sample_size, logging_output
+
     @classmethod
     def reduce_metrics(cls, logging_outputs: Sequence[dict[str, Any]]) -> None:
         """Aggregates over micro-batches and processes, and puts all values into the logs."""
@@ -51,3 +68,8 @@ class GateCriterionMixin(FairseqCriterion):
             name = key.removeprefix(_PREFIX)
             mean = sum(log.get(key, 0) for log in logging_outputs) / count
             metrics.log_scalar(name, mean, round=_DIGITS.get(name, 3))
+        if any("distill" in log for log in logging_outputs):
+            # As fairseq's loss: in bits, by the sample size.
+            nats = sum(log.get("distill", 0) for log in logging_outputs)
+            size = sum(log.get("sample_size", 0) for log in logging_outputs)
+            metrics.log_scalar("distill", nats / size / math.log(2), size, round=3)

@@ -1,4 +1,4 @@
-"""The head-pruning flags, and where a model finds the flags that are not its own."""
+"""The flags of head pruning and distillation, and where a model finds those not its own."""
 
 from argparse import Namespace
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -140,6 +140,34 @@ class PruningConfig(FairseqDataclass):
         return int(self.cooldown_steps if given is None else given)
 
 
+@dataclass
+class DistillationConfig(FairseqDataclass):
+    """Flags of a criterion with a teacher; put it before the dataclass of fairseq's criterion."""
+
+    distill_from: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "checkpoint of a trained model of the same family and dictionaries, the "
+            "teacher, whose distribution of every target token is learned too (default: none)"
+        },
+    )
+    distill_weight: float = field(
+        default=0.5,
+        metadata={
+            "help": "share w of the teacher, 0 to 1: the loss is (1 - w) * loss + "
+            "w * T^2 * KL(teacher || model) (default: 0.5)"
+        },
+    )
+    distill_temperature: float = field(
+        default=1.0,
+        metadata={"help": "temperature T of both distributions there (default: 1.0)"},
+    )
+
+
+DISTILLATION_FLAGS = {f.name: f.default for f in fields(DistillationConfig) if f.name != "_name"}
+"""The names and defaults of these flags."""
+
+
 def add_pruning_flags(parser: Any) -> None:
     """Adds the flags of :class:`PruningConfig` and those of all estimators to an argparse parser.
 
@@ -191,6 +219,7 @@ _HYDRA_GROUP = {
     "target_lang": "task",
     "optimizer": "",
     "criterion": "",
+    **dict.fromkeys(DISTILLATION_FLAGS, "criterion"),
     "finetune_from_model": "checkpoint",
     "restore_file": "checkpoint",
     "save_dir": "checkpoint",

@@ -20,6 +20,7 @@ from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family
 from ..heads.layout import parse_kept_heads
 from ..modules.attention import GatedAttention
+from .distillation import Distillation, load_distillation
 from .ending import at_the_end, updates_by_epochs
 from .flags import PruningConfig, add_pruning_flags, as_namespace, training_flag
 from .gates import FixedHeads, HeadGates
@@ -50,6 +51,8 @@ class HeadPruningMixin(FairseqHooks):
     """
 
     family: ClassVar[Family]
+    task: Any = None
+    distillation: Distillation | None = None
 
     def __init__(self, args: Any, *modules: nn.Module) -> None:
         super().__init__(args, *modules)
@@ -95,13 +98,16 @@ class HeadPruningMixin(FairseqHooks):
         args = as_namespace(args)
         inspect.unwrap(ARCH_CONFIG_REGISTRY[cls.family.name])(args)
         refuse_unsupported(args, cls.family)
-        return super().build_model(args, task)
+        model = super().build_model(args, task)
+        model.task = task
+        return model
 
     # ---- training
 
     def on_training_planned(self) -> None:
         refuse_training(self.args, self.family)
         check_start_file(self.args, self.head_gates.layout)
+        self.distillation = load_distillation(self.args, self, self.task)
 
     def on_training_started(self, loaded: bool) -> None:
         self._hold_empty_sites()
