@@ -99,7 +99,7 @@ class Distillation:
 
     @contextmanager
     def listening(self, model: nn.Module) -> Iterator[None]:
-        """Inside, notes what the model is asked and answers: its forward pass serves both losses."""
+        """Inside, notes what the model is asked and answers: one forward pass for both losses."""
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             self._call = args, kwargs, out

@@ -164,7 +164,9 @@ class DistillationConfig(FairseqDataclass):
     )
 
 
-DISTILLATION_FLAGS = {f.name: f.default for f in fields(DistillationConfig) if f.name != "_name"}
+DISTILLATION_FLAGS: dict[str, Any] = {
+    f.name: f.default for f in fields(DistillationConfig) if f.name != "_name"
+}
 """The names and defaults of these flags."""
 
 

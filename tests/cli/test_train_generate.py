@@ -187,7 +187,8 @@ def test_a_dense_checkpoint_enters_only_when_asked_for(train, folder):
     assert "froze 6 of 24 heads at update 6" in tuned.log
 
 
-def test_hydra(corpus, folder, generate):
+def test_hydra(corpus, folder, generate, train):
+    assert train(folder / "hydra-teacher", "--max-update", "1", gated=False).status == 0
     overrides = {
         "common.user_dir": USER_DIR,
         "common.cpu": "true",
@@ -200,6 +201,7 @@ def test_hydra(corpus, folder, generate):
         "optimization.lr": "[0.001]",
         "dataset.max_tokens": 1200,
         "checkpoint.save_dir": "hydra",
+        "+criterion.distill_from": "hydra-teacher/checkpoint_last.pt",
     }
     # In a process of its own, since hydra changes the logging.
     done = subprocess.run(
@@ -216,6 +218,7 @@ def test_hydra(corpus, folder, generate):
     log = done.stdout + done.stderr
     assert "keeping 5 of 12 heads" in log
     assert "froze 5 of 12 heads at update 2" in log
+    assert re.search(r'"distill": "[\d.]+"|distill [\d.]+', log)
     trained = generate(folder / "hydra/checkpoint_last.pt")
     assert len(trained.hypotheses) == 30
     pruned = folder / "hydra-pruned.pt"
