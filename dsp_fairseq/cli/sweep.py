@@ -22,6 +22,7 @@ from ..experiments.grid import Grid, Job, jobs_of, load_grid
 from ..experiments.launchers import LAUNCHERS, Launcher
 from ..experiments.processes import interrupt, stop_all
 from ..experiments.results import RUNS_FILE
+from ..experiments.run import BEST
 from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
 from .parser import CommandParser, command
 
@@ -160,8 +161,11 @@ The same command continues an interrupted sweep.""",
 def run_grid(grid: Grid, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Runs a checked grid; returns the exit status."""
     progress = [Progress(job) for job in jobs]
-    starts_from_dense = grid.dense is not None and grid.recipe.start is not None
-    first = progress[0] if starts_from_dense else None
+    first = None
+    if grid.dense is not None:
+        best = str(grid.dense.folder / BEST)
+        recipes = [job.run.recipe for job in jobs]
+        first = progress[0] if any(best in (r.start, r.teacher) for r in recipes) else None
     signal.signal(signal.SIGTERM, interrupt)
     try:
         with Display(grid, progress) as display:

@@ -19,6 +19,7 @@ from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import CommandExit, PruningError
 from ..evaluation.references import SIDES, read_references
 from ..heads.family import family_of
+from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
@@ -34,7 +35,7 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
 
     Args:
         run: what is to be run.
-        start_is_coming: whether the checkpoint that it starts from is still to be made.
+        start_is_coming: whether the checkpoint that it starts or learns from is still to be made.
 
     Raises:
         PruningError: flags that do not parse, missing or other data, a missing start, or a folder
@@ -112,24 +113,28 @@ def _check_references(folder: Path, split: str, language: str) -> None:
 
 
 def check_start(run: Run) -> None:
-    """Checks that the checkpoint to start from is there, and is the same.
+    """Checks that the checkpoints to start and to learn from are there, and are the same.
 
     Raises:
-        PruningError: the checkpoint to start from is missing while it is needed, or is another one.
+        PruningError: one is missing while it is needed, or is another one.
     """
-    if run.recipe.start is None:
-        return
-    start = Path(run.recipe.start)
-    if not start.is_file():
-        if not run.starts_anew:
-            return
-        how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
-        raise PruningError(f"there is no checkpoint {start} to start from{how}")
-    if run.start_sha256 is not None and file_hash(start) != run.start_sha256:
-        raise PruningError(
-            f"{start} is not the checkpoint that {run.folder} started from: remove that folder to "
-            "run it anew"
-        )
+    for path, verb in ((run.recipe.start, "start"), (run.recipe.teacher, "learn")):
+        if path is not None and run.starts_anew and not Path(path).is_file():
+            how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
+            raise PruningError(f"there is no checkpoint {path} to {verb} from{how}")
+    _check_unchanged(run)
+
+
+def _check_unchanged(run: Run) -> None:
+    for path, sha256, verb in (
+        (run.recipe.start, run.start_sha256, "started"),
+        (run.recipe.teacher, run.teacher_sha256, "learned"),
+    ):
+        if path and sha256 and Path(path).is_file() and file_hash(Path(path)) != sha256:
+            raise PruningError(
+                f"{path} is not the checkpoint that {run.folder} {verb} from: remove that folder "
+                "to run it anew"
+            )
 
 
 def check_folder(run: Run) -> None:
@@ -152,8 +157,8 @@ def check_folder(run: Run) -> None:
                 "or remove the folder"
             )
     check_data(replace(run, data_sha256=stored.get("data_sha256")))
-    if run.recipe.start is not None and Path(run.recipe.start).is_file():
-        check_start(replace(run, start_sha256=stored.get("start_sha256")))
+    start, teacher = (stored.get(name) for name in ("start_sha256", "teacher_sha256"))
+    _check_unchanged(replace(run, start_sha256=start, teacher_sha256=teacher))
 
 
 def _deciding(recipe: Recipe) -> dict[tuple[str, str], Any]:
@@ -224,6 +229,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
             args.data = recipe.data if Path(recipe.data).is_dir() else None
             check_schedule(plan, layout, args.max_update, updates_by_epochs(args))
         refuse_unsupported(args, family_of(args))
+        plan_distillation(args)
     words = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
     _parse(recipe, "generate", options.get_generation_parser(), words)
     _refuse_other_data(recipe)

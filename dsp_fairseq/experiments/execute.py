@@ -165,14 +165,14 @@ def attempt(run: Run) -> str | None:
 def describe(run: Run) -> dict[str, Any]:
     """What ``run.yaml`` holds: enough to run it again, and to know what it was run with."""
     recipe = run.recipe
-    start = recipe.start
     return {
         "format_version": FORMAT_VERSION,
         "recipe": recipe.settings(),
         "threads": run.threads,
         "seed": recipe.seed,
         "data_sha256": data_hash(Path(recipe.data)),
-        "start_sha256": file_hash(Path(start)) if start and Path(start).is_file() else None,
+        "start_sha256": _hash_if_there(recipe.start),
+        "teacher_sha256": _hash_if_there(recipe.teacher),
         # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.
         "continued_from_unknown": not run.starts_anew,
         "versions": versions(),
@@ -180,3 +180,7 @@ def describe(run: Run) -> dict[str, Any]:
         "device": device(),
         "commands": [shlex.join(command) for command in commands_of(run)],
     }
+
+
+def _hash_if_there(path: str | None) -> str | None:
+    return file_hash(Path(path)) if path and Path(path).is_file() else None

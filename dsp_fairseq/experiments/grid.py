@@ -82,7 +82,8 @@ class Grid:
         budgets: values of K.
         seeds: seeds of the runs.
         dense: the dense run of the same recipe, if the sweep is to make it too.
-        dense_folder: where the dense run is; runs that start from a checkpoint start from its.
+        dense_folder: where the dense run is; runs that start from a checkpoint start from its, and
+            those with a teacher learn from it.
         submitit: parameters of submitit's executor.
     """
 
@@ -123,8 +124,12 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     file = read_as(_GridFile, read_yaml(path), path)
     recipe = load_recipe(Path(file.recipe)).with_generate(file.generate).with_train(file.train)
     dense, dense_folder = _dense(file, path, threads)
-    if dense_folder is not None and recipe.start is not None:
-        recipe = replace(recipe, start=str(dense_folder / BEST))
+    if dense_folder is not None:
+        best = str(dense_folder / BEST)
+        if recipe.start is not None:
+            recipe = replace(recipe, start=best)
+        if recipe.teacher is not None:
+            recipe = recipe.with_train({"distill-from": best})
     return Grid(
         recipe,
         Path(file.folder),

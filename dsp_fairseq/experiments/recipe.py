@@ -36,7 +36,7 @@ class Recipe:
         evaluate: the splits to be translated and scored.
         processes: how many processes train one model, started by torchrun if there are several.
         start: checkpoint whose weights training starts from.
-        make_start: the command that makes ``start``.
+        make_start: the command that makes ``start``, or the teacher of ``--distill-from``.
         rank: flags of dsp-rank-heads, if the heads of ``start`` are chosen without training.
         folder: where the run is kept (default: ``runs/NAME/kK-sSEED``).
     """
@@ -81,6 +81,11 @@ class Recipe:
     def budgets(self) -> list[str]:
         """The values of K that one training serves; most often there is one."""
         return [part.strip() for part in (self.budget or "").split(",")]
+
+    @property
+    def teacher(self) -> str | None:
+        """The checkpoint that is learned from, as the flag says it."""
+        return self.train.get("distill-from")
 
     @property
     def seed(self) -> int:

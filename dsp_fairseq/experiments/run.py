@@ -26,6 +26,7 @@ class Run:
         gpu: the number of the only GPU to use, of those that are visible (default: all).
         data_sha256: what the data's hash has to be, if that is known already.
         start_sha256: the same of the checkpoint that it starts from.
+        teacher_sha256: the same of its teacher.
     """
 
     recipe: Recipe
@@ -34,6 +35,7 @@ class Run:
     gpu: int | None = None
     data_sha256: str | None = None
     start_sha256: str | None = None
+    teacher_sha256: str | None = None
 
     @property
     def starts_anew(self) -> bool:
@@ -85,6 +87,7 @@ def read_run(path: Path) -> Run:
         _threads(content.get("threads", "1"), path),
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),
+        teacher_sha256=content.get("teacher_sha256"),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -49,6 +50,15 @@ class Case:
 def _half() -> bytes:
     whole = FROZEN.read_bytes()
     return whole[: len(whole) // 2]
+
+
+def _saved(name: str) -> bytes:
+    """A checkpoint of a model without weights."""
+    import torch
+
+    file = io.BytesIO()
+    torch.save({"cfg": {"model": {"_name": name}}, "model": {}}, file)
+    return file.getvalue()
 
 
 LATIN = "Bücher\n".encode("latin-1")
@@ -143,6 +153,9 @@ RUN_CASES = [
     Case("dsp-run", "no checkpoint to start from", "mine.yaml",
          "there is no checkpoint no.pt to start from",
          {"mine.yaml": RECIPE + "start: no.pt\n", **READY}),
+    Case("dsp-run", "no teacher", "mine.yaml --set distill-from=no.pt "
+         "--set criterion=dsp_label_smoothed_cross_entropy",
+         "there is no checkpoint no.pt to learn from", {"mine.yaml": RECIPE, **READY}),
     Case("dsp-run", "a folder of another run", "mine.yaml --save-dir run",
          "run holds a run with other settings",
          {"mine.yaml": RECIPE, **READY, "run/run.yaml": STORED}),
@@ -460,6 +473,27 @@ TRAIN_CASES = [
          "--adaptive-softmax-cutoff is trained by fairseq's adaptive_loss only", 1),
     )
 ] + [
+    Case("fairseq-train", "no such teacher", "--distill-from no.pt",
+         "--distill-from: cannot read no.pt: No such file"),
+    Case("fairseq-train", "a teacher cut off in the middle", "--distill-from half.pt",
+         "--distill-from: half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
+    Case("fairseq-train", "a text file as teacher", "--distill-from a",
+         "--distill-from: a is not a checkpoint that can be loaded", TEXT),
+    Case("fairseq-train", "a teacher with other dictionaries", "--distill-from {frozen}",
+         "do not fit the dictionaries of this training"),
+    Case("fairseq-train", "a teacher of another family", "--distill-from bert.pt",
+         "bert.pt is of a dsp_roberta_tiny, which is not of the family dsp_transformer",
+         {"bert.pt": partial(_saved, "dsp_roberta_tiny")}),
+    Case("fairseq-train", "a teacher of no known family", "--distill-from other.pt",
+         "lstm is not of a known model family", {"other.pt": partial(_saved, "lstm")}),
+    Case("fairseq-train", "a teacher's weight above 1",
+         "--distill-from {frozen} --distill-weight 1.5",
+         "--distill-weight 1.5 must be from 0 to 1"),
+    Case("fairseq-train", "a teacher's temperature of 0",
+         "--distill-from {frozen} --distill-temperature 0",
+         "--distill-temperature 0 must be a positive number"),
+    Case("fairseq-train", "a teacher's weight without a teacher", "--distill-weight 0.3",
+         "--distill-weight belongs to --distill-from"),
     Case("fairseq-train", "no data folder", "", "there is no data folder", data="data"),
     Case("fairseq-train", "a data folder without dictionaries", "", "data holds no dictionaries",
          TEXT_IN_DATA, data="data"),

@@ -1,4 +1,4 @@
-"""A training with a teacher through the stock commands, and what is left once the teacher is gone."""
+"""A training with a teacher through the stock commands, and the tools once the teacher is gone."""
 
 from __future__ import annotations
 

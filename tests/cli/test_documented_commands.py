@@ -169,9 +169,12 @@ def test_the_methods_page(reader, mine):
     reader.paste(dense + "; cp dense/checkpoint_last.pt dense.pt")
 
     page, folder = "docs/methods.md", reader.folder
-    sections = ("Pruning without training", "Joint or pipelined", "One training, several budgets")
-    ranking, pipelined, many = (_script(page, section) for section in sections)
-    assert "\n".join((pipelined, ranking, many)) == _script(page)
+    sections = (
+        *("Joint or pipelined", "Pruning without training", "One training, several budgets"),
+        "Distillation",
+    )
+    pipelined, ranking, many, taught = (_script(page, section) for section in sections)
+    assert "\n".join((pipelined, ranking, many, taught)) == _script(page)
     reader.paste(ranking)
     for name in ("pruned18.pt", "michel.pt", "fisher.pt"):
         assert read_head_map(folder / name).mask.sum() == 18
@@ -187,6 +190,8 @@ def test_the_methods_page(reader, mine):
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
     assert read_head_map(folder / "pruned12.pt").mask.sum() == 12
+    reader.paste(taught.replace("...", flags), short)
+    assert read_head_map(folder / "runs/taught/checkpoint_last.pt").budget == 18
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_pat
         PruningError, match=r"no checkpoint none.pt .*: make it with: dsp-run dense"
     ):
         check_start(Run(made, tmp_path))
+    taught = recipe(**{"make-start": "dsp-run dense"}).with_train({"distill-from": "gone.pt"})
+    with pytest.raises(
+        PruningError, match=r"no checkpoint gone.pt to learn from: make it with: dsp-run dense"
+    ):
+        check_start(Run(taught, tmp_path))
 
 
 def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, capfd):
@@ -65,7 +70,10 @@ def test_data_that_cannot_be_made_is_an_error(recipe):
         prepare_data(recipe(), "")
 
 
-def test_another_start_is_noticed_after_training_began(recipe, tmp_path):
+@pytest.mark.parametrize(
+    ("key", "past"), [("start", "started"), ("distill-from", "learned")], ids=str
+)
+def test_another_start_or_teacher_is_noticed_after_training_began(recipe, tmp_path, key, past):
     start, folder = tmp_path / "start.pt", tmp_path / "run"
     start.write_bytes(b"one")
     data = tmp_path / "data"
@@ -74,12 +82,14 @@ def test_another_start_is_noticed_after_training_began(recipe, tmp_path):
     (data / "dict.de.txt").write_text("a 1\n")
     (data / "prep.json").write_text("{}")
     folder.mkdir()
-    run = Run(recipe(data=str(data), start=str(start)).with_train({"num-of-heads": 6}), folder)
+    made = recipe(data=str(data), **{"start": str(start) if key == "start" else None})
+    flags = {"num-of-heads": 6} | ({"distill-from": str(start)} if key != "start" else {})
+    run = Run(made.with_train(flags), folder)
     (folder / RUN_FILE).write_text(yaml.safe_dump(describe(run)))
     (folder / "checkpoint_last.pt").touch()
     check_folder(run)
     start.write_bytes(b"two")
-    with pytest.raises(PruningError, match=r"not the checkpoint that .*run started from"):
+    with pytest.raises(PruningError, match=rf"not the checkpoint that .*run {past} from"):
         check_folder(run)
     start.unlink()
     check_folder(run)

@@ -45,6 +45,15 @@ def test_runs_start_from_the_dense_run_of_the_grid(grid, tmp_path):
     assert jobs[1].run.recipe.start == "runs/e/checkpoint_best.pt"
 
 
+def test_runs_with_a_teacher_learn_from_the_dense_run_of_the_grid(grid, tmp_path):
+    made = grid(train={"distill-from": "x.pt"}, dense="runs/d", methods={"a": {}, "b": {"lr": 1}})
+    teachers = {job.run.recipe.teacher for job in jobs_of(made)}
+    assert teachers == {"runs/d/checkpoint_best.pt"}
+    own = {"a": {"distill-from": None}, "b": {"distill-from": "y.pt"}}
+    made = grid(train={"distill-from": "x.pt"}, dense="runs/d", methods=own)
+    assert {job.run.recipe.teacher for job in jobs_of(made)} == {None, "y.pt"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
