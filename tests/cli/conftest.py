@@ -17,6 +17,7 @@ import pytest
 import yaml
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
+from tiny_data import write_pairs
 
 from dsp_fairseq import USER_DIR
 
@@ -78,6 +79,27 @@ _RECIPE_FLAGS = {
     "num-workers": 0,
     "no-epoch-checkpoints": True,
     "log-interval": 2,
+}
+
+CLASSIFIER = {
+    "--user-dir": str(USER_DIR),
+    "--task": "dsp_sentence_prediction",
+    "--num-classes": "3",
+    "--init-token": "0",
+    "--max-positions": "32",
+    "--arch": "dsp_roberta_tiny",
+    "--criterion": "dsp_sentence_prediction",
+    "--optimizer": "dsp_adam",
+    "--num-of-heads": "3",
+    "--cooldown-steps": "4",
+    "--max-update": "8",
+    "--batch-size": "16",
+    "--lr": "1e-3",
+    "--lr-scheduler": "fixed",
+    "--num-workers": "0",
+    "--best-checkpoint-metric": "accuracy",
+    "--log-format": "simple",
+    "--log-interval": "1",
 }
 
 
@@ -197,6 +219,25 @@ def trained(train, folder):
     if not path.exists():
         assert train(path.parent, "--max-update", "100").status == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory) -> Path:
+    """Binarised pairs of sentences with three labels."""
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "data")
+
+
+@pytest.fixture
+def train_pairs(run, pairs) -> Callable[..., Outcome]:
+    """fairseq-train on these: a classifier of 2 layers of 4 heads."""
+
+    def run_train(save_dir: Path, *flags: str | Path) -> Outcome:
+        given = {str(flag) for flag in flags}
+        rest = [part for pair in CLASSIFIER.items() if pair[0] not in given for part in pair]
+        more = ("--cpu", "--maximize-best-checkpoint-metric", "--save-dir", save_dir)
+        return run("train", pairs, *more, *rest, *flags)
+
+    return run_train
 
 
 @pytest.fixture

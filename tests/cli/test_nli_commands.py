@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
-from tiny_data import write_pairs
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.analysis.head_map import read_head_map
@@ -17,26 +16,6 @@ from dsp_fairseq.cli import average, export, heads, rank_heads
 from dsp_fairseq.errors import CommandExit
 
 BUDGET = 3
-FLAGS = {
-    "--user-dir": str(USER_DIR),
-    "--task": "dsp_sentence_prediction",
-    "--num-classes": "3",
-    "--init-token": "0",
-    "--max-positions": "32",
-    "--arch": "dsp_roberta_tiny",
-    "--criterion": "dsp_sentence_prediction",
-    "--optimizer": "dsp_adam",
-    "--num-of-heads": str(BUDGET),
-    "--cooldown-steps": "4",
-    "--max-update": "8",
-    "--batch-size": "16",
-    "--lr": "1e-3",
-    "--lr-scheduler": "fixed",
-    "--num-workers": "0",
-    "--best-checkpoint-metric": "accuracy",
-    "--log-format": "simple",
-    "--log-interval": "1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +23,9 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("nli")
 
 
-@pytest.fixture(scope="module")
-def pairs(folder) -> Path:
-    return write_pairs(folder / "data")
-
-
 @pytest.fixture
-def train(run, pairs) -> Callable:
-    def run_train(save_dir: Path, *flags: str | Path):
-        given = {str(flag) for flag in flags}
-        rest = [part for pair in FLAGS.items() if pair[0] not in given for part in pair]
-        more = ("--cpu", "--maximize-best-checkpoint-metric", "--save-dir", save_dir)
-        return run("train", pairs, *more, *rest, *flags)
-
-    return run_train
+def train(train_pairs) -> Callable:
+    return train_pairs
 
 
 @pytest.fixture

@@ -1,0 +1,155 @@
+"""What a classifier says of each input of a split, and its file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils, utils
+from torch import Tensor
+
+from ..checkpoints.checkpoint import load_checkpoint
+from ..data.batches import load_split, split_batches
+from ..errors import PruningError
+from ..progress import progress
+
+_COLUMNS = ("input", "label", "prediction")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers of a classifier, in the order of the data.
+
+    Attributes:
+        classes: their names, in the order of their numbers.
+        labels: the right class of each input; None where the data has none.
+        given: the most probable class of each input; the first of equals.
+        probabilities: of each class, by input.
+    """
+
+    classes: tuple[str, ...]
+    labels: list[str] | None
+    given: list[str]
+    probabilities: list[list[float]]
+
+
+# ---- predicting
+
+
+def predict(
+    checkpoint: Path,
+    data: Path,
+    split: str,
+    num_of_heads: str | None = None,
+    max_tokens: int = 4096,
+    cpu: bool = False,
+) -> Predictions:
+    """Runs a classifier over a split.
+
+    Args:
+        checkpoint: of a model with a classification head, dense, gated or exported.
+        data: folder of the binarised data.
+        split: such as ``test``.
+        num_of_heads: one of several budgets that it was trained for (default: its first).
+        max_tokens: the size of a batch.
+        cpu: do not use a GPU.
+
+    Raises:
+        PruningError: the checkpoint is no classifier, or the data is not of its kind.
+    """
+    head = load_checkpoint(checkpoint).config("criterion").get("classification_head_name")
+    if not head:
+        raise PruningError(f"{checkpoint} is no classifier: dsp-predict needs one")
+    overrides = {"data": str(data)}
+    if num_of_heads is not None:
+        overrides["num_of_heads"] = num_of_heads
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+        [str(checkpoint)], arg_overrides=overrides
+    )
+    load_split(task, split)
+    model.eval()
+    if torch.cuda.is_available() and not cpu:
+        model.cuda()
+    return _run(model, task, split, head, max_tokens)
+
+
+@torch.no_grad()
+def _run(model: Any, task: Any, split: str, head: str, max_tokens: int) -> Predictions:
+    classes = tuple(task.labels)
+    batches = split_batches(task, [model], split, max_tokens)
+    rows: dict[int, list[float]] = {}
+    labels: dict[int, str] = {}
+    for batch in progress(batches, len(batches), f"predicting {split}", "batches"):
+        sample = utils.move_to_cuda(batch) if next(model.parameters()).is_cuda else batch
+        logits, _ = model(**sample["net_input"], features_only=True, classification_head_name=head)
+        numbers = sample["id"].tolist()
+        rows.update(zip(numbers, _probabilities(logits), strict=True))
+        if "target" in sample:
+            targets = sample["target"].flatten().tolist()
+            labels.update(zip(numbers, (classes[t] for t in targets), strict=True))
+    order = sorted(rows)
+    if order != list(range(len(task.dataset(split)))):
+        raise PruningError(f"some inputs of the {split} split are too long for the model")
+    probabilities = [rows[i] for i in order]
+    return Predictions(
+        classes,
+        [labels[i] for i in order] if labels else None,
+        [classes[row.index(max(row))] for row in probabilities],
+        probabilities,
+    )
+
+
+def _probabilities(logits: Tensor) -> list[list[float]]:
+    return logits.double().softmax(-1).tolist()
+
+
+# ---- the file
+
+
+def write_tsv(predictions: Predictions) -> str:
+    """A line for each input: its number, label, prediction, and the probability of each class."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow([*_COLUMNS, *predictions.classes])
+    labels = predictions.labels or [""] * len(predictions.given)
+    answers = zip(labels, predictions.given, predictions.probabilities, strict=True)
+    for number, (label, given, row) in enumerate(answers):
+        writer.writerow([number, label, given, *(f"{p:.6f}" for p in row)])
+    return text.getvalue()
+
+
+def read_tsv(path: Path) -> Predictions:
+    """Predictions that :func:`write_tsv` wrote.
+
+    Raises:
+        PruningError: the file cannot be read, or holds something else.
+    """
+    try:
+        lines = list(csv.reader(path.open(encoding="utf-8", newline=""), delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+    if not lines or tuple(lines[0][: len(_COLUMNS)]) != _COLUMNS or len(lines) < 2:
+        raise PruningError(f"{path} holds no predictions of dsp-predict")
+    header, *rows = lines
+    classes = tuple(header[len(_COLUMNS) :])
+    labels: list[str] = []
+    probabilities: list[list[float]] = []
+    for number, row in enumerate(rows):
+        try:
+            values = [float(value) for value in row[len(_COLUMNS) :]]
+            sound = row[0] == str(number) and row[1] in ("", *classes) and row[2] in classes
+            if not sound or len(values) != len(classes) or not all(map(math.isfinite, values)):
+                raise ValueError
+        except (ValueError, IndexError):
+            raise PruningError(f"{path}, line {number + 2}, is damaged: predict again") from None
+        labels.append(row[1])
+        probabilities.append(values)
+    if "" in labels and set(labels) != {""}:
+        raise PruningError(f"{path} has labels for some of its inputs only: predict again")
+    given = [row[2] for row in rows]
+    return Predictions(classes, None if "" in labels else labels, given, probabilities)

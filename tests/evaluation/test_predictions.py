@@ -1,0 +1,41 @@
+"""The file of a classifier's predictions."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.evaluation.predictions import Predictions, read_tsv, write_tsv
+
+PREDICTIONS = Predictions(("yes", "no"), ["yes", "no"], ["yes", "yes"], [[0.75, 0.25], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize("labels", [["yes", "no"], None])
+def test_what_is_written_is_read_again(tmp_path, labels):
+    predictions = Predictions(("yes", "no"), labels, PREDICTIONS.given, PREDICTIONS.probabilities)
+    path = tmp_path / "x.tsv"
+    path.write_text(write_tsv(predictions))
+    assert path.read_text().splitlines()[0] == "input\tlabel\tprediction\tyes\tno"
+    assert read_tsv(path) == predictions
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no predictions"),
+        ("input\tlabel\tprediction\tyes\tno\n", "holds no predictions"),
+        ("a\tb\n1\t2\n", "holds no predictions"),
+        (write_tsv(PREDICTIONS).replace("0.25", "x"), "line 2, is damaged"),
+        (write_tsv(PREDICTIONS).replace("0.25", "nan"), "line 2, is damaged"),
+        (write_tsv(PREDICTIONS).replace("\n1\t", "\n2\t"), "line 3, is damaged"),
+        (write_tsv(PREDICTIONS)[:-9], "line 3, is damaged"),
+        (write_tsv(PREDICTIONS).replace("1\tno", "1\tperhaps"), "line 3, is damaged"),
+        (write_tsv(PREDICTIONS).replace("1\tno", "1\t"), "labels for some of its inputs only"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, text, message):
+    (tmp_path / "x.tsv").write_text(text)
+    with pytest.raises(PruningError, match=message):
+        read_tsv(tmp_path / "x.tsv")
+    with pytest.raises(PruningError, match="cannot read"):
+        read_tsv(tmp_path / "none.tsv")
