@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from fairseq.data import Dictionary
+from fairseq.models import build_model
 from fairseq.models.transformer import TransformerModel
 from saved_models import stored_config
 
@@ -60,7 +61,9 @@ def task() -> SimpleNamespace:
     dictionary = Dictionary()
     for i in range(20):
         dictionary.add_symbol(f"w{i}")
-    return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
+    task.build_model = lambda args, from_checkpoint: build_model(args, task, from_checkpoint)
+    return task
 
 
 @pytest.fixture

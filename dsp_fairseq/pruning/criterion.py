@@ -51,11 +51,15 @@ class GateCriterionMixin(FairseqCriterion):
             return super().forward(model, sample, reduce)
         with distillation.listening(model):
             loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        left_out = sample["target"].eq(self.padding_idx)
-        left_out[:, : getattr(self, "ignore_prefix_size", 0)] = True
-        divergence = distillation.divergence(left_out)
+        divergence = distillation.divergence(self.left_out(sample["target"]))
         logging_output["distill"] = divergence.detach()
         return distillation.mix(loss, divergence), sample_size, logging_output
+
+    def left_out(self, target: Tensor) -> Tensor | None:
+        """The targets ``[B, T]`` that the loss does not count; None where it counts all."""
+        padding = target.eq(self.padding_idx)
+        padding[:, : getattr(self, "ignore_prefix_size", 0)] = True
+        return padding
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: Sequence[dict[str, Any]]) -> None:

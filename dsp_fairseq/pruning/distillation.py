@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq.models import MODEL_REGISTRY
 from fairseq.utils import resolve_max_positions
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..data.dataspec import DataSpec, data_folders
 from ..errors import CommandExit, PruningError, one_line
-from ..heads.family import architecture, model_name
+from ..heads.family import architecture
 from .flags import DISTILLATION_FLAGS, TRAINING_FLAGS, training_flag
 
 logger = logging.getLogger(__name__)
@@ -110,12 +109,12 @@ class Distillation:
         finally:
             hook.remove()
 
-    def divergence(self, left_out: Tensor) -> Tensor:
+    def divergence(self, left_out: Tensor | None) -> Tensor:
         """KL(teacher || model) of the call that was noted, ``[]`` in nats, summed over tokens.
 
         Args:
-            left_out: true ``[B, T]`` at padding. A model that answers for some tokens only, as one
-                of masked tokens does, answers for those that count.
+            left_out: true ``[B, T]`` at padding; None where all count. A model that answers for
+                some tokens only, as one of masked tokens does, answers for those that count.
         """
         if self._call is None:
             raise RuntimeError("the model was not called")
@@ -127,7 +126,7 @@ class Distillation:
         rows = _Divergence.apply(
             logits.flatten(0, -2), taught.flatten(0, -2).contiguous(), self.temperature
         )
-        if rows.numel() == left_out.numel():
+        if left_out is not None and rows.numel() == left_out.numel():
             rows = rows.masked_fill(left_out.flatten(), 0.0)
         return rows.sum()
 
@@ -233,7 +232,8 @@ def _build(checkpoint: Checkpoint, model: Any, task: Any) -> Any:
     try:
         # Nobody's random numbers depend on whether there is a teacher.
         with torch.random.fork_rng(devices=[]):
-            teacher = MODEL_REGISTRY[str(model_name(args))].build_model(args, task)
+            # The task, since it adds the classification head of a classifier.
+            teacher = task.build_model(args, from_checkpoint=True)
         teacher.load_state_dict(checkpoint.weights, model_cfg=args)
     except (Exception, CommandExit) as error:  # a stranger's arguments fail in any way
         raise PruningError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ..errors import PruningError, exits_in_one_line
 from ..pruning.criterion import GateCriterionMixin
+from ..pruning.flags import DistillationConfig
 
 _DIGITS = 6
 """Of an accuracy in percent: fewer would make equals of results on large data."""
@@ -148,7 +150,12 @@ def task_state(labels: Sequence[str], dictionary: Dictionary) -> dict[str, Any]:
     return {"labels": list(labels), "vocabulary": digest}
 
 
-@register_criterion("dsp_sentence_prediction", dataclass=CriterionConfig)
+@dataclass
+class _CriterionConfig(DistillationConfig, CriterionConfig):
+    """fairseq's flags, and those of a teacher."""
+
+
+@register_criterion("dsp_sentence_prediction", dataclass=_CriterionConfig)
 class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCriterion):
     """fairseq's criterion under the sampled gates, plus the model's gate penalty per sentence.
 
@@ -170,6 +177,9 @@ class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCrite
         if "target" not in sample:
             raise PruningError("this split has no labels: training and validation need them")
         return super().forward(model, sample, reduce)
+
+    def left_out(self, target: Tensor) -> None:
+        """Every class counts, that with the number of the padding too."""
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: Sequence[dict[str, Any]]) -> None:

@@ -151,3 +151,20 @@ def test_fairseq_validate_counts_as_training_does(run, trained, pairs):
     assert outcome.status == 0, outcome.message or outcome.log
     said = re.search(r"accuracy ([\d.]+)", outcome.out + outcome.log)
     assert said is not None and float(said[1]) == pytest.approx(stored, abs=1e-3)
+
+
+def test_a_classifier_learns_from_a_teacher(train, dense, trained, tmp_path):
+    """The same training without a teacher's share is the same, bit for bit."""
+    alone, taught = tmp_path / "alone", tmp_path / "taught"
+    for folder, weight in ((alone, "0"), (taught, "1")):
+        outcome = train(folder, "--distill-from", dense, "--distill-weight", weight)
+        assert outcome.status == 0, outcome.message or outcome.log
+        assert re.search(r"\bdistill=?\s?[\d.]+", outcome.log)
+    models = [
+        torch.load(path / "checkpoint_last.pt", weights_only=True)["model"]
+        for path in (trained.parent, alone, taught)
+    ]
+    name = "classification_heads.sentence_classification_head.out_proj.weight"
+    assert torch.equal(models[0][name], models[1][name])
+    assert not torch.equal(models[0][name], models[2][name])
+    assert models[0].keys() == models[2].keys()
