@@ -24,6 +24,9 @@ GATES = "head_gates."
 FORMAT_KEY = f"{GATES}format"
 """Its name among the weights, so that it survives whatever handles weights."""
 
+POOLER = "classification_heads.pooler."
+"""Among the weights of an import, a head without classes, from which new heads start."""
+
 
 def format_of(weights: MutableMapping[str, Tensor]) -> int | None:
     """The format of a state dict; None where it has no gates, as of a dense model."""

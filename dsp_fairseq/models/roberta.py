@@ -16,6 +16,7 @@ from fairseq.models.transformer import TransformerConfig, TransformerEncoderBase
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import peek
+from ..checkpoints.formats import POOLER
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family, model_name, register_family
 from ..heads.layout import ENCODER_SELF, Site
@@ -28,9 +29,6 @@ from ..pruning.refusals import checked_when_parsed
 from ..pruning.resume import start_file
 
 logger = logging.getLogger(__name__)
-
-POOLER = "classification_heads.pooler."
-"""A head without classes: the pooler of a pretrained model, from which new heads start."""
 
 _ADDED: dict[str, Any] = {"layer_norm_eps": 1e-5, "token_types": 0}
 """What the gated model has flags for, and what fairseq's own model does."""
@@ -311,7 +309,7 @@ def dsp_roberta_tiny(args: Any) -> None:
     dsp_roberta(args)
 
 
-ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
+_ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
     ("dsp_roberta", dsp_roberta),
     ("dsp_roberta_base", dsp_roberta),
     ("dsp_roberta_large", dsp_roberta_large),
@@ -319,7 +317,7 @@ ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
     ("dsp_roberta_tiny", dsp_roberta_tiny),
 )
 
-for _name, _fill_in in ARCHITECTURES:
+for _name, _fill_in in _ARCHITECTURES:
     register_model_architecture("dsp_roberta", _name)(
         # What the data lacks is said by the task.
         checked_when_parsed(_fill_in, lambda args: None)

@@ -231,11 +231,11 @@ def pairs(tmp_path_factory) -> Path:
 def train_pairs(run, pairs) -> Callable[..., Outcome]:
     """fairseq-train on these: a classifier of 2 layers of 4 heads."""
 
-    def run_train(save_dir: Path, *flags: str | Path) -> Outcome:
+    def run_train(save_dir: Path, *flags: str | Path, data: Path = pairs) -> Outcome:
         given = {str(flag) for flag in flags}
         rest = [part for pair in CLASSIFIER.items() if pair[0] not in given for part in pair]
         more = ("--cpu", "--maximize-best-checkpoint-metric", "--save-dir", save_dir)
-        return run("train", pairs, *more, *rest, *flags)
+        return run("train", data, *more, *rest, *flags)
 
     return run_train
 

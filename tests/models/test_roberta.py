@@ -12,8 +12,9 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_NAME_REGISTRY
 from fairseq.models.roberta import RobertaModel
 
+from dsp_fairseq.checkpoints.formats import POOLER
 from dsp_fairseq.errors import CommandExit, PruningError
-from dsp_fairseq.models.roberta import POOLER, ROBERTA, DspRobertaModel
+from dsp_fairseq.models.roberta import ROBERTA, DspRobertaModel
 
 HEAD = "sentence_classification_head"
 

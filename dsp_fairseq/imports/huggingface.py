@@ -1,0 +1,141 @@
+"""A folder of Hugging Face's transformers: config.json, model.safetensors and a vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import PruningError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class PretrainedFolder:
+    """What a folder holds.
+
+    Attributes:
+        path: the folder.
+        config: the content of config.json.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> PretrainedFolder:
+        """Reads the configuration; the weights may be large.
+
+        Raises:
+            PruningError: no folder, or one without a configuration or weights that can be read.
+        """
+        if not path.is_dir():
+            raise PruningError(
+                f"{path} is not a folder: give one with {CONFIG} and {WEIGHTS}, as save_pretrained "
+                "of Hugging Face's transformers writes it"
+            )
+        config = _json(path / CONFIG)
+        if not isinstance(config, dict):
+            raise PruningError(f"{path / CONFIG} is damaged: it holds no object")
+        if not (path / WEIGHTS).is_file():
+            raise PruningError(_no_weights(path))
+        return cls(path, config)
+
+    def number(self, name: str) -> int:
+        """A size in the configuration.
+
+        Raises:
+            PruningError: it is missing, or no positive number.
+        """
+        value = self.config.get(name)
+        if not isinstance(value, int) or value < 1:
+            raise PruningError(f"{self.path / CONFIG} has no valid {name}: {value!r}")
+        return value
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights in float32, by their names without that of the model before them.
+
+        Raises:
+            PruningError: the package safetensors is missing, or the file is damaged.
+        """
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ImportError:
+            raise PruningError(
+                "the package safetensors is missing: pip install 'dsp-fairseq[nli]'"
+            ) from None
+        try:
+            found = load_file(self.path / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise PruningError(f"cannot read {self.path / WEIGHTS}: {error}") from None
+        prefix = f"{self.config.get('model_type')}."
+        names = {name: _present_name(name.removeprefix(prefix)) for name in found}
+        return {
+            names[name]: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in found.items()
+        }
+
+    def vocabulary(self) -> list[str]:
+        """The tokens, in the order of their numbers.
+
+        Raises:
+            PruningError: there is none, or its numbers leave gaps.
+        """
+        path = next((p for n in _VOCABULARIES if (p := self.path / n).is_file()), None)
+        if path is None:
+            raise PruningError(f"{self.path} has no vocabulary: {' or '.join(_VOCABULARIES)}")
+        if path.suffix == ".txt":
+            tokens = _text(path).split("\n")
+            return tokens[:-1] if tokens[-1] == "" else tokens
+        content = _json(path)
+        try:
+            if path.name == "tokenizer.json":
+                added = {token["content"]: token["id"] for token in content["added_tokens"]}
+                content = {**content["model"]["vocab"], **added}
+            numbers = {int(number): str(token) for token, number in content.items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise PruningError(f"{path} holds no vocabulary of tokens: {error!r}") from None
+        if sorted(numbers) != list(range(len(content))):
+            raise PruningError(f"{path} is damaged: the numbers of its tokens leave gaps")
+        return [numbers[number] for number in range(len(numbers))]
+
+
+def _present_name(name: str) -> str:
+    """Files of older versions name the weights of layer norms otherwise."""
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
+
+
+def _no_weights(path: Path) -> str:
+    if (path / f"{WEIGHTS}.index.json").is_file():
+        return f"{path} has its weights in several files: save them in one, {WEIGHTS}"
+    if any(path.glob("*.bin")):
+        return (
+            f"{path} has its weights in a pickle, which can run code: save them as {WEIGHTS}, by "
+            "save_pretrained(FOLDER, safe_serialization=True)"
+        )
+    return f"{path} has no {WEIGHTS}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise PruningError(f"{path} is not valid UTF-8") from None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except ValueError as error:
+        raise PruningError(f"{path} is not JSON: {error}") from None
