@@ -11,7 +11,18 @@ import pytest
 from dsp_fairseq.cli import heads
 
 COMMANDS = (
-    *("heads", "export", "prune", "average", "rank_heads", "score", "run", "sweep", "report"),
+    *(
+        "heads",
+        "export",
+        "prune",
+        "average",
+        "import_bert",
+        "rank_heads",
+        "score",
+        "run",
+        "sweep",
+        "report",
+    ),
 )
 
 
