@@ -123,11 +123,11 @@ def _assert_same_model(one: Path, other: Path) -> None:
 def alone(train, tmp_path):
     """The same training in one process."""
 
-    def run(update_freq: int) -> tuple[str, Path]:
+    def run(update_freq: int, *more: str | Path) -> tuple[str, Path]:
         folder = tmp_path / f"alone{update_freq}"
         flags = [part for pair in UPDATES.items() for part in pair]
         outcome = train(
-            *(folder, "--update-freq", str(update_freq), *flags),
+            *(folder, "--update-freq", str(update_freq), *flags, *more),
             *("--max-tokens", "100000"),
         )
         assert outcome.status == 0, outcome.message
@@ -161,6 +161,21 @@ def test_four_processes_equal_one_of_four_micro_batches(launch, alone, tmp_path)
     log, one = alone(4)
     assert _losses(out) == pytest.approx(_losses(log), abs=2e-3)
     _assert_same_model(tmp_path / "four", one)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_one_teacher(launch, alone, train, tmp_path):
+    dense = tmp_path / "dense/checkpoint_last.pt"
+    assert train(dense.parent, "--max-update", "2", gated=False).status == 0
+    teacher = ("--distill-from", dense, "--distill-temperature", "2")
+    out, ranks = launch(2, tmp_path / "two", *teacher)
+    _assert_ranks_agree(ranks, 2)
+    log, one = alone(2, *teacher)
+    for name in ("loss", "distill"):
+        ours, theirs = (re.findall(rf"\b{name}=([\d.]+)", text) for text in (out, log))
+        assert len(ours) == 6
+        assert [*map(float, ours)] == pytest.approx([*map(float, theirs)], abs=2e-3)
+    _assert_same_model(tmp_path / "two", one)
 
 
 @pytest.mark.slow

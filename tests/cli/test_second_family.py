@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def text(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def trained(run, text, tmp_path) -> Path:
+def train(run, text, tmp_path):
     """A training of 2 layers of 4 heads, frozen at 3 heads half way; it ends at update 8."""
     data = tmp_path / "data"
     made = run(
@@ -37,15 +38,22 @@ def trained(run, text, tmp_path) -> Path:
         *("--validpref", text / "valid", "--destdir", data, "--workers", "1"),
     )
     assert made.status == 0, made.log
-    outcome = run(
+    return lambda folder, *flags: run(
         *("train", data, "--user-dir", FAMILY, "--task", "masked_lm", "--arch", "dsp_second"),
         *("--criterion", "dsp_masked_lm", "--optimizer", "dsp_adam", "--num-of-heads", BUDGET),
         *("--cooldown-steps", "4", "--max-update", "8", "--save-interval-updates", "2"),
         *("--encoder-layers", "2", "--encoder-embed-dim", "32", "--encoder-ffn-embed-dim", "32"),
         *("--encoder-attention-heads", "4", "--batch-size", "16", "--lr", "1e-3", "--cpu"),
         *("--tokens-per-sample", "16", "--sample-break-mode", "complete", "--num-workers", "0"),
-        *("--lr-scheduler", "fixed", "--save-dir", tmp_path / "run", "--dropout", "0"),
+        *("--lr-scheduler", "fixed", "--save-dir", folder, "--dropout", "0"),
+        *("--log-format", "simple", "--log-interval", "1", *flags),
     )
+
+
+@pytest.fixture
+def trained(train, tmp_path) -> Path:
+    """Where it was trained."""
+    outcome = train(tmp_path / "run")
     assert outcome.status == 0, outcome.message or outcome.log
     return tmp_path / "run"
 
@@ -81,3 +89,14 @@ def test_the_tools_work_on_a_family_that_they_do_not_know(trained, tmp_path, cap
     inputs = [str(trained / name) for name in ("checkpoint_1_6.pt", "checkpoint_1_8.pt")]
     average.main([*inputs, "--output", str(mean), *user_dir])
     assert read_head_map(mean).kept == kept.kept
+
+
+def test_a_teacher_of_masked_tokens(trained, train, tmp_path):
+    last = trained / "checkpoint_last.pt"
+    flags = ("--distill-from", last, "--distill-weight", "1", "--max-update", "3")
+    outcome = train(tmp_path / "taught", *flags, "--finetune-from-model", last)
+    assert outcome.status == 0, outcome.message or outcome.log
+    values = [float(value) for value in re.findall(r"\bdistill=([\d.]+)", outcome.log)]
+    assert len(values) == 3
+    assert values[0] == 0, "it starts as what it learns from"
+    assert outcome.log.count("dsp_second), weight 1") == 1

@@ -3,6 +3,7 @@
 Given as ``--user-dir``. All that pruning needs of it: its sites, its model, its criterion.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.criterions import register_criterion
@@ -16,6 +17,7 @@ from dsp_fairseq.heads.family import Family, register_family
 from dsp_fairseq.heads.layout import ENCODER_SELF, Site
 from dsp_fairseq.models.transformer import GatedTransformerEncoder
 from dsp_fairseq.pruning.criterion import GateCriterionMixin
+from dsp_fairseq.pruning.flags import DistillationConfig
 from dsp_fairseq.pruning.mixin import HeadPruningMixin
 
 
@@ -59,7 +61,12 @@ class SecondModel(HeadPruningMixin, _Roberta):
     family = FAMILY
 
 
-@register_criterion("dsp_masked_lm", dataclass=MaskedLmConfig)
+@dataclass
+class _CriterionConfig(DistillationConfig, MaskedLmConfig):
+    pass
+
+
+@register_criterion("dsp_masked_lm", dataclass=_CriterionConfig)
 class SecondCriterion(GateCriterionMixin, MaskedLmLoss):
     pass
 
