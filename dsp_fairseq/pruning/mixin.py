@@ -51,7 +51,6 @@ class HeadPruningMixin(FairseqHooks):
     """
 
     family: ClassVar[Family]
-    task: Any = None
     distillation: Distillation | None = None
 
     def __init__(self, args: Any, *modules: nn.Module) -> None:
@@ -99,7 +98,8 @@ class HeadPruningMixin(FairseqHooks):
         inspect.unwrap(ARCH_CONFIG_REGISTRY[cls.family.name])(args)
         refuse_unsupported(args, cls.family)
         model = super().build_model(args, task)
-        model.task = task
+        # No attribute but a function has the task: copies of a model copy what it has.
+        model._read_teacher = lambda: load_distillation(args, model, task)
         return model
 
     # ---- training
@@ -107,7 +107,7 @@ class HeadPruningMixin(FairseqHooks):
     def on_training_planned(self) -> None:
         refuse_training(self.args, self.family)
         check_start_file(self.args, self.head_gates.layout)
-        self.distillation = load_distillation(self.args, self, self.task)
+        self.distillation = self._read_teacher()
 
     def on_training_started(self, loaded: bool) -> None:
         self._hold_empty_sites()

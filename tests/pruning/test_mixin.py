@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.models.transformer import DspTransformerModel
 
 
 def test_closed_heads_get_no_gradient_after_the_freeze(build, batch):
@@ -131,3 +134,14 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(build):
     del damaged["head_gates.mask"]
     with pytest.raises(CommandExit, match=r"lacks head_gates\.mask"):
         build(6).load_state_dict(damaged)
+
+
+def test_a_copy_of_a_model_leaves_its_task_alone(arguments, task, batch):
+    class Task:
+        source_dictionary, target_dictionary = task.source_dictionary, task.target_dictionary
+
+        def __deepcopy__(self, memo):
+            raise AssertionError("a task has data and state of its own")
+
+    model = DspTransformerModel.build_model(arguments(6), Task()).eval()
+    assert torch.equal(copy.deepcopy(model)(**batch)[0], model(**batch)[0])
