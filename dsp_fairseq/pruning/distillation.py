@@ -230,10 +230,13 @@ def _build(checkpoint: Checkpoint, model: Any, task: Any) -> Any:
         # How it was trained, in 16 bits or in several processes, binds nobody.
         vars(args).pop(flag, None)
     try:
-        # Nobody's random numbers depend on whether there is a teacher.
+        # Nobody's random numbers depend on whether there is a teacher, and nobody's validation: a
+        # task may keep what translates with the model that it built last.
+        kept = dict(vars(task))
         with torch.random.fork_rng(devices=[]):
             # The task, since it adds the classification head of a classifier.
             teacher = task.build_model(args, from_checkpoint=True)
+        vars(task).update(kept)
         teacher.load_state_dict(checkpoint.weights, model_cfg=args)
     except (Exception, CommandExit) as error:  # a stranger's arguments fail in any way
         raise PruningError(
