@@ -26,12 +26,14 @@ class Halt:
         site: the attention.
         attention: its module.
         heads: the outputs of its heads, ``[T, B, H*D]``.
+        query: its input, ``[T, B, C]``.
         padding: which of the T positions are padding, ``[B, T]``, or None.
     """
 
     site: Site
     attention: GatedAttention
     heads: Tensor
+    query: Tensor
     padding: Tensor | None
 
     def rows(self, x: Tensor) -> Tensor:
@@ -96,13 +98,18 @@ class HaltedPass(Thread):
         self._stands.release()
 
     def halt(
-        self, site: Site, attention: GatedAttention, heads: Tensor, keys: Tensor | None
+        self,
+        site: Site,
+        attention: GatedAttention,
+        heads: Tensor,
+        query: Tensor,
+        keys: Tensor | None,
     ) -> None:
         """Called in the thread itself: it stands still until it is told to go on."""
         if attention.self_attention:
             # Elsewhere the queries are those of the self-attention before.
             self._padding = keys
-        self._halt = Halt(site, attention, heads, self._padding)
+        self._halt = Halt(site, attention, heads, query, self._padding)
         self._stands.release()
         self._go.acquire()
         if self._ended:
@@ -130,7 +137,7 @@ def halted_passes(
             attention.on_heads = None
 
 
-def _halt(site: Site, attention: GatedAttention, heads: Tensor, padding: Tensor | None) -> None:
+def _halt(site: Site, attention: GatedAttention, *told: Any) -> None:
     thread = current_thread()
     assert isinstance(thread, HaltedPass)
-    thread.halt(site, attention, heads, padding)
+    thread.halt(site, attention, *told)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
-from ..data.batches import sample_batches
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture, model_name
@@ -28,21 +27,38 @@ from .ranking import RANKINGS, RankingOptions, Subject, importance_of, rank
 from .repair import Repair, repair
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranked:
     """A dense checkpoint whose heads were ranked.
 
     Attributes:
         checkpoint: of the gated model, frozen at the best K.
-        head_map: the heads that it keeps.
-        repair: how the rest was repaired, if it was.
+        subject: the model itself, with these heads open, and its task.
         seconds: how long the ranking took.
+        repair: how what is left was repaired, if it was.
     """
 
     checkpoint: Checkpoint
-    head_map: HeadMap
-    repair: Repair | None
+    subject: Subject
     seconds: float
+    repair: Repair | None = None
+
+    @property
+    def head_map(self) -> HeadMap:
+        """The heads that it keeps."""
+        return self.checkpoint.head_map()
+
+    def fit(self, number: int) -> None:
+        """Repairs the model and the checkpoint on a number of batches.
+
+        Raises:
+            PruningError: there is no data, or the results are not finite.
+        """
+        subject, options = self.subject, self.subject.options
+        batches, count = subject.sample(number)
+        self.repair = repair(subject.model, subject.layout, list(batches))
+        self.checkpoint.weights.update(_on_cpu(subject.model.state_dict()))
+        self.checkpoint.state[REPAIRED] = f"{count}x{options.max_tokens}"
 
 
 def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOptions) -> Ranked:
@@ -85,17 +101,16 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     seconds = time.monotonic() - start
     gates.adopt(importance_of(order))
     model.eval()
-    repaired = None
-    if options.repair_batches:
-        split, size = options.split, options.max_tokens
-        batches, number = sample_batches(
-            task, model, split, size, options.repair_batches, options.seed
-        )
-        repaired = repair(model, gates.layout, list(batches))
-        frozen.state[REPAIRED] = f"{number}x{size}"
-    frozen.weights.update(model.cpu().state_dict())
+    frozen.weights.update(_on_cpu(model.state_dict()))
     frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
-    return Ranked(frozen, frozen.head_map(), repaired, seconds)
+    ranked = Ranked(frozen, subject, seconds)
+    if options.repair_batches:
+        ranked.fit(options.repair_batches)
+    return ranked
+
+
+def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.cpu() for name, weight in weights.items()}
 
 
 def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -> Checkpoint:

@@ -74,14 +74,14 @@ class Subject:
     layout: HeadLayout
     options: RankingOptions
 
+    def sample(self, number: int | None) -> tuple[Iterator[Mapping[str, Any]], int]:
+        """Batches of the split, drawn by the seed, on the model's device; and how many they are."""
+        split, size, seed = self.options.split, self.options.max_tokens, self.options.seed
+        return sample_batches(self.task, self.model, split, size, number, seed)
+
     def batches(self, what: str) -> Iterator[Mapping[str, Any]]:
-        """The batches to score on, on the model's device, with a progress bar."""
-        options = self.options
-        batches, number = sample_batches(
-            self.task, self.model, options.split, options.max_tokens, options.max_batches,
-            options.seed,
-        )  # fmt: skip
-        return progress(batches, number, what, "batches")
+        """The batches to score on, with a progress bar."""
+        return progress(*self.sample(self.options.max_batches), what, "batches")
 
 
 @dataclass(frozen=True)

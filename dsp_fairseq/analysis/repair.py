@@ -125,8 +125,10 @@ def repair(
     """Fits the output projections of a pruned model, in the order in which its sites run.
 
     Each site is to give, on what the sites before it make of the batches by then, what the site of
-    the dense model gives: the model with all heads, before any fit. Padding does not count. Sites
-    before the first that lacks a head stay as they are.
+    the dense model gives: the model with all heads, before any fit. Where a layer of fairseq adds
+    the output to the query itself, which is where it normalises afterwards, it is their sum that
+    is to be the dense model's: a site makes good what those before it left. Padding does not
+    count. Sites before the first that lacks a head stay as they are.
 
     Each batch passes once through either model. The states of all batches at one site are in
     memory, with their float32 activations.
@@ -152,7 +154,7 @@ def repair(
     with halted_passes([model, dense], layout, batches) as passes:
         for _ in progress(range(len(layout.sites)), len(layout.sites), "repairing", "sublayers"):
             halts = ((pruned.advance(), full.advance()) for pruned, full in passes)
-            site, attention, regression = _collect(halts)
+            site, attention, regression = _collect(halts, model)
             if not (after or attention.lacks_heads):
                 continue
             old = attention.output_weight(), attention.out_proj.bias
@@ -162,11 +164,16 @@ def repair(
     return Repair(before, after, len(batches), time.monotonic() - start)
 
 
-def _collect(halts: Iterable[tuple[Halt, Halt]]) -> tuple[Site, GatedAttention, Regression]:
-    """One site, and the regression of the dense model's outputs there on the pruned one's heads."""
+def _collect(
+    halts: Iterable[tuple[Halt, Halt]], model: Any
+) -> tuple[Site, GatedAttention, Regression]:
+    """One site, and the regression of what it is to give on the outputs of the pruned heads."""
     regression = None
     for here, there in halts:
         outputs = there.attention.project(there.heads)
+        layer = model.get_submodule(here.site.module_name.rpartition(".")[0])
+        if not getattr(layer, "normalize_before", True):
+            outputs = outputs + there.query - here.query
         if regression is None:
             sizes = here.heads.size(-1), outputs.size(-1)
             regression = Regression(*sizes, device=outputs.device)

@@ -71,7 +71,7 @@ def sentence_gradients(
     found = []
     try:
         for site, attention in attentions.items():
-            attention.on_heads = lambda heads, _, site=site: outputs.update({site: heads})
+            attention.on_heads = lambda heads, *_, site=site: outputs.update({site: heads})
         with _repeatable(device):
             for sample in batches:
                 loss, _, _ = criterion(model, sample)

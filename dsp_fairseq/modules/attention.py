@@ -28,13 +28,14 @@ class GatedAttention(MultiheadAttention):
     Attributes:
         present: the heads whose weights there are.
         on_heads: told, in each forward pass, of the heads' outputs ``[T, B, H*D]`` before they are
-            projected, and of the keys' padding ``[B, S]`` or None. It may change the projection.
+            projected, of the query ``[T, B, C]``, and of the keys' padding ``[B, S]`` or None. It
+            may change the projection.
     """
 
     def __init__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(embed_dim, num_heads, **kwargs)
         self.present = tuple(range(num_heads))
-        self.on_heads: Callable[[Tensor, Tensor | None], None] | None = None
+        self.on_heads: Callable[[Tensor, Tensor, Tensor | None], None] | None = None
         self._gate: Tensor | None = None
         self._kept: Tensor | None = None
 
@@ -176,15 +177,15 @@ class GatedAttention(MultiheadAttention):
         mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
         out, weights = self._attend(q, k, v, mask, need_weights or need_head_weights)
         out = out.permute(2, 0, 1, 3).reshape(target_len, batch, heads * self.head_dim)
-        out = self._tell(out, padding)
+        out = self._tell(out, query, padding)
         if weights is not None:
             weights = weights.transpose(0, 1) if need_head_weights else weights.mean(1)
         return out, weights
 
-    def _tell(self, heads: Tensor, padding: Tensor | None) -> Tensor:
+    def _tell(self, heads: Tensor, query: Tensor, padding: Tensor | None) -> Tensor:
         """The output, after :attr:`on_heads` was told of the heads' outputs."""
         if self.on_heads is not None:
-            self.on_heads(heads, padding)
+            self.on_heads(heads, query, padding)
         return self.project(heads)
 
     def _attend(
@@ -248,7 +249,7 @@ class GatedAttention(MultiheadAttention):
         Its weights, where alignment asks for them, are those of one head that looks at all
         positions alike.
         """
-        out = self._tell(query[..., :0], padding)
+        out = self._tell(query[..., :0], query, padding)
         if not (need_weights or need_head_weights):
             return out, None
         source = query if key is None else key

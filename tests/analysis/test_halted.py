@@ -27,7 +27,7 @@ def test_sites_come_in_the_order_in_which_they_run_with_the_heads_of_a_whole_pas
     whole = []
     for site in layout.sites:
         attention = model.get_submodule(site.module_name)
-        attention.on_heads = lambda heads, _, site=site: whole.append((site, heads))
+        attention.on_heads = lambda heads, *_, site=site: whole.append((site, heads))
     with torch.no_grad():
         model(**samples[0]["net_input"])
     with halted_passes([model], layout, samples) as passes:
