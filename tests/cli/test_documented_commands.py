@@ -51,6 +51,9 @@ ELSEWHERE = {
     "torchrun --nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29500 --nproc-per-node 8 "
     "--no-python fairseq-train ... --distributed-world-size 16": f"{THIS}::test_several_machines",
     "python scripts/bench_estimators.py": f"{THIS}::test_a_benchmark",
+    "python scripts/bench_pruning.py dense.pt --data data/multi30k-de-en": (
+        f"{THIS}::test_a_benchmark"
+    ),
     "python scripts/kill_test.py --kills 20 --other-kills 2": (
         "tests/cli/test_interruption.py::test_a_few_kills"
     ),
@@ -259,13 +262,17 @@ BENCHMARKS = {
         "--masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
         ("dense", "masked", "frozen", "exported", "none", "ct2 pruned int8", "ideal"),
     ),
+    "scripts/bench_pruning.py": (
+        "--num-of-heads 12 --methods fisher random --repair-batches 2 --max-tokens 600",
+        ("dense", "fisher", "random"),
+    ),
     "scripts/bench_training.py": ("--tokens 64 --vocabulary 50", ("stock", "gated", "frozen")),
 }
 """script -> flags for its smallest size, and what it prints lines of."""
 
 
 def _benchmarks() -> list[str]:
-    pages = ("docs/speed.md", "docs/methods.md")
+    pages = ("docs/speed.md", "docs/methods.md", "docs/results.md")
     return [line for page in pages for line in commands(page) if "scripts/bench_" in line]
 
 
@@ -277,8 +284,12 @@ def test_the_pages_name_every_benchmark():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", _benchmarks())
-def test_a_benchmark(reader, line):
+def test_a_benchmark(reader, multi30k, line):
     smaller, sides = BENCHMARKS[shlex.split(line)[1]]
+    if "dense.pt" in line:
+        flags = "--arch transformer --share-all-embeddings --optimizer adam --save-dir small"
+        train = f"fairseq-train data/multi30k-de-en {flags}; cp small/checkpoint_last.pt dense.pt"
+        reader.paste(train, f"{TINY} --max-update 2")
     printed = reader.paste(f"{line} {smaller} --repeats 1 --threads 1 --json figures.json")
     for side in sides:
         assert side in printed

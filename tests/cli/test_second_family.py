@@ -11,7 +11,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from dsp_fairseq.analysis.head_map import read_head_map
-from dsp_fairseq.cli import average, export, heads
+from dsp_fairseq.cli import average, export, heads, prune
 
 FAMILY = Path(__file__).parents[1] / "second_family"
 BUDGET = 3
@@ -100,3 +100,23 @@ def test_a_teacher_of_masked_tokens(trained, train, tmp_path):
     assert len(values) == 3
     assert values[0] == 0, "it starts as what it learns from"
     assert outcome.log.count("dsp_second), weight 1") == 1
+
+
+def test_it_is_pruned_without_training_and_repaired(train, tmp_path, capsys):
+    assert train(tmp_path / "dense", "--num-of-heads", "8").status == 0
+    dense = tmp_path / "dense/checkpoint_last.pt"
+
+    def error(name, *flags):
+        output = tmp_path / name
+        prune.main(
+            [
+                *(str(dense), "--data", str(tmp_path / "data"), "--num-of-heads", str(BUDGET)),
+                *("--user-dir", str(FAMILY), "--output", str(output), "--max-tokens", "256"),
+                *("--cpu", "--format", "fairseq", *flags),
+            ]
+        )
+        return float((_logits(output, False) - _logits(dense)).square().mean())
+
+    closed, repaired = error("closed.pt", "--no-repair"), error("repaired.pt")
+    assert "method:fisher|repair:" in capsys.readouterr().out
+    assert 0 < repaired < closed
