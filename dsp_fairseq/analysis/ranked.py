@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ class Ranked:
     Attributes:
         checkpoint: of the gated model, frozen at the best K.
         subject: the model itself, with these heads open, and its task.
+        build: builds the model anew, from the dense checkpoint.
         seconds: how long the ranking took.
         repair: how what is left was repaired, if it was.
     """
 
     checkpoint: Checkpoint
     subject: Subject
+    build: Callable[[], Any]
     seconds: float
     repair: Repair | None = None
 
@@ -56,7 +59,8 @@ class Ranked:
         """
         subject, options = self.subject, self.subject.options
         batches, count = subject.sample(number)
-        self.repair = repair(subject.model, subject.layout, list(batches))
+        dense = self.build().to(next(subject.model.parameters()).device)
+        self.repair = repair(subject.model, dense, subject.layout, list(batches))
         self.checkpoint.weights.update(_on_cpu(subject.model.state_dict()))
         self.checkpoint.state[REPAIRED] = f"{count}x{options.max_tokens}"
 
@@ -89,7 +93,8 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
-    model = _build(config["model"], dense, task)
+    build = partial(_build, config["model"], dense, task)
+    model = build()
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
     gates = model.head_gates
     uses_data = RANKINGS[options.method].uses_data or options.repair_batches
@@ -103,7 +108,7 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     model.eval()
     frozen.weights.update(_on_cpu(model.state_dict()))
     frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
-    ranked = Ranked(frozen, subject, seconds)
+    ranked = Ranked(frozen, subject, build, seconds)
     if options.repair_batches:
         ranked.fit(options.repair_batches)
     return ranked

@@ -7,7 +7,6 @@ Training* (AdaPrune), 2021, solved in closed form.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,6 +117,7 @@ class Repair:
 @torch.no_grad()
 def repair(
     model: Any,
+    dense: Any,
     layout: HeadLayout,
     batches: Sequence[Mapping[str, Any]],
     ridge: float = RIDGE,
@@ -125,7 +125,7 @@ def repair(
     """Fits the output projections of a pruned model, in the order in which its sites run.
 
     Each site is to give, on what the sites before it make of the batches by then, what the site of
-    the dense model gives: the model with all heads, before any fit. Where a layer of fairseq adds
+    the dense model gives. Where a layer of fairseq adds
     the output to the query itself, which is where it normalises afterwards, it is their sum that
     is to be the dense model's: a site makes good what those before it left. Padding does not
     count. Sites before the first that lacks a head stay as they are.
@@ -135,8 +135,9 @@ def repair(
 
     Args:
         model: gated, in evaluation, with the heads closed that are to be closed; changed in place.
-        layout: its heads.
-        batches: of fairseq, on the model's device.
+        dense: the same without any fit, in evaluation, whose heads are all opened.
+        layout: their heads.
+        batches: of fairseq, on the models' device.
         ridge: as in :meth:`Regression.solve`.
 
     Raises:
@@ -146,7 +147,6 @@ def repair(
     attentions = [model.get_submodule(site.module_name) for site in layout.sites]
     if not any(attention.lacks_heads for attention in attentions):
         return Repair({}, {})
-    dense = copy.deepcopy(model)
     for site, heads in zip(layout.sites, layout.heads, strict=True):
         dense.get_submodule(site.module_name).use_heads(range(heads))
     before: dict[Site, float] = {}

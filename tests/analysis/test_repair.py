@@ -150,7 +150,7 @@ def test_every_site_comes_closer_to_the_dense_one(prune, batches, normalise_befo
     model = prune(torch.randperm(N).tolist(), 12, **flags)
     dense, layout = _dense(model), model.head_gates.layout
     before = _errors(model, dense, batches, adds_query=not normalise_before)
-    done = repair(model, layout, batches)
+    done = repair(model, dense, layout, batches)
     after = _errors(model, dense, batches, adds_query=not normalise_before)
     first = next(iter(done.before))
     assert done.before[first] == pytest.approx(before[first], rel=1e-4)
@@ -163,7 +163,7 @@ def test_every_site_comes_closer_to_the_dense_one(prune, batches, normalise_befo
 def test_only_output_projections_change(prune, batches):
     model = prune(list(range(N)), 12)
     before = copy.deepcopy(model.state_dict())
-    repair(model, model.head_gates.layout, batches)
+    repair(model, _dense(model), model.head_gates.layout, batches)
     changed = {name for name, x in model.state_dict().items() if not torch.equal(x, before[name])}
     # The encoder's eight heads and half of the decoder's self-attention are left.
     expected = {
@@ -177,7 +177,7 @@ def test_only_output_projections_change(prune, batches):
 def test_all_heads_is_no_change(prune, batches):
     model = prune(list(range(N)), N)
     before = copy.deepcopy(model.state_dict())
-    done = repair(model, model.head_gates.layout, batches)
+    done = repair(model, _dense(model), model.head_gates.layout, batches)
     assert done.after == {}
     assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
 
@@ -194,7 +194,7 @@ def test_a_site_without_heads_gives_the_mean_over_real_tokens(prune, batches):
             rows.append(there.rows(there.attention.project(there.heads)))
     real = sum(int(b["net_input"]["src_tokens"].ne(1).sum()) for b in batches)
     assert sum(len(x) for x in rows) == real
-    repair(model, model.head_gates.layout, batches)
+    repair(model, _dense(model), model.head_gates.layout, batches)
     bias = model.get_submodule(site.module_name).out_proj.bias
     torch.testing.assert_close(bias, torch.cat(rows).mean(0), atol=1e-6, rtol=1e-5)
 
@@ -221,7 +221,7 @@ def test_padding_does_not_count(prune, batches):
         }
         for b in batches
     ]
-    repair(one, one.head_gates.layout, batches)
-    repair(other, other.head_gates.layout, wider)
+    repair(one, _dense(one), one.head_gates.layout, batches)
+    repair(other, _dense(other), other.head_gates.layout, wider)
     for name, weight in one.state_dict().items():
         torch.testing.assert_close(weight, other.state_dict()[name], atol=1e-4, rtol=1e-3)
