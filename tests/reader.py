@@ -104,6 +104,8 @@ class Reader:
         self._command("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):
             self._command(name, f'{warm} "{REAL}/{name}" "$@" --cpu ${{TINY:+--max-len-b 20}}')
+        for name in ("fairseq-preprocess", "fairseq-validate"):
+            self._command(name, f'{warm} "{REAL}/{name}" "$@"')
         name = "fairseq-hydra-train"
         self._command(name, f'{warm} "{REAL}/{name}" "$@" {TINY_HYDRA}')
         self._server = subprocess.Popen(
