@@ -34,6 +34,7 @@ class Case:
         stdin: what is piped in.
         disk: how many bytes a file may have, as on a disk that is full.
         data: the data that fairseq-train gets, in the folder (default: a prepared one).
+        classifies: whether fairseq-train trains a classifier of sentence pairs.
     """
 
     command: str
@@ -45,6 +46,7 @@ class Case:
     stdin: bytes = b""
     disk: int | None = None
     data: str | None = None
+    classifies: bool = False
 
 
 def _half() -> bytes:
@@ -601,8 +603,94 @@ SCRIPT_CASES = [
          "a exists", TEXT, 2),
 ]  # fmt: skip
 
+# ---- classification
+
+BERT = {
+    "model_type": "bert", "num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64,
+    "num_attention_heads": 4, "max_position_embeddings": 32, "type_vocab_size": 2,
+    "vocab_size": 15,
+}  # fmt: skip
+IMPORT = "m --output new.pt"
+
+
+def _bert_weights() -> bytes:
+    from pretrained import tensors_of
+    from safetensors.torch import save
+
+    return save(tensors_of(BERT))
+
+
+def _bert(weights: Content = _bert_weights, **config: object) -> dict[str, Content]:
+    """The files of a small BERT, of which something is wrong."""
+    words = "[PAD] a [UNK] [CLS] [SEP] [MASK] b c d e f g h i j"
+    return {
+        "m/config.json": json.dumps(BERT | config),
+        "m/model.safetensors": weights,
+        "m/vocab.txt": words.replace(" ", "\n") + "\n",
+    }
+
+
+def _without(files: dict[str, Content], name: str, **more: Content) -> dict[str, Content]:
+    return {path: content for path, content in files.items() if path != name} | more
+
+
+IMPORT_CASES = [
+    Case("dsp-import-bert", mistake, arguments, message, files, status)
+    for mistake, arguments, message, files, status in (
+        ("no such folder", IMPORT, "m is not a folder", {}, 1),
+        ("no output", "m", "the following arguments are required: --output", {}, 2),
+        ("an output that exists", "m --output a", "a exists", TEXT, 1),
+        ("a folder without a configuration", IMPORT, "cannot read m/config.json",
+         _without(_bert(), "m/config.json"), 1),
+        ("a configuration that is not JSON", IMPORT, "m/config.json is not JSON",
+         {**_bert(), "m/config.json": "{"}, 1),
+        ("another architecture", IMPORT, "model_type 'albert' is none of bert, roberta",
+         _bert(model_type="albert"), 1),
+        ("a decoder", IMPORT, "is_decoder True is not supported", _bert(is_decoder=True), 1),
+        ("no weights", IMPORT, "m has no model.safetensors",
+         _without(_bert(), "m/model.safetensors"), 1),
+        ("weights in a pickle", IMPORT, "a pickle, which can run code",
+         _without(_bert(), "m/model.safetensors", **{"m/pytorch_model.bin": "x"}), 1),
+        ("weights that are cut off", IMPORT, "cannot read m/model.safetensors",
+         _bert(lambda: _bert_weights()[:1000]), 1),
+        ("weights of fewer layers", IMPORT,
+         "m/model.safetensors lacks encoder.layer.2.attention.self.query.weight",
+         _bert(num_hidden_layers=3), 1),
+        ("weights of other shapes", IMPORT, "m/model.safetensors does not fit config.json",
+         _bert(intermediate_size=48), 1),
+        ("no vocabulary", IMPORT, "m has no vocabulary", _without(_bert(), "m/vocab.txt"), 1),
+        ("a vocabulary of another model", IMPORT, "the vocabulary of m lacks [SEP]",
+         {**_bert(), "m/vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[MASK]\n"}, 1),
+    )
+]  # fmt: skip
+
+CLASSIFIER_CASES = [
+    Case("fairseq-train", mistake, arguments, message, status=1, classifies=True, data=data)
+    for mistake, arguments, message, data in (
+        ("another number of classes than the labels", "--num-classes 2",
+         "has 3 labels (entailment, neutral, contradiction)", None),
+        ("a classifier of numbers", "--regression-target",
+         "--regression-target is not supported by dsp_sentence_prediction", None),
+        ("sentences that are too long", "--max-positions 8",
+         "are longer than --max-positions 8, up to 15 tokens", None),
+        ("a split of sentences that is not there", "--train-subset trian",
+         "has no trian split (input0/trian.*)", None),
+        ("data that is not for classification", "", "has no dictionary input0/dict.txt", "."),
+        ("fairseq's own criterion of classes", "--criterion sentence_prediction",
+         "use --criterion dsp_sentence_prediction", None),
+        ("fairseq's own pruning of heads", "--mha-heads-to-keep 2",
+         "--mha-heads-to-keep is not supported by dsp_roberta", None),
+        ("a start from a model that translates", "--finetune-from-model {frozen}",
+         "the checkpoint has 6 heads, this model 8 heads", None),
+        ("importance of heads before there are classes",
+         "--finetune-from-model {headless} --pruning-mode pipelined",
+         "starts from a model that can do its task", None),
+    )
+]  # fmt: skip
+
 CASES = [
-    *RUN_CASES, *CHECKPOINT_CASES, *SCORE_CASES, *TRAIN_CASES, *PREPARE_CASES, *SCRIPT_CASES
+    *RUN_CASES, *CHECKPOINT_CASES, *SCORE_CASES, *TRAIN_CASES, *CLASSIFIER_CASES,
+    *IMPORT_CASES, *PREPARE_CASES, *SCRIPT_CASES,
 ]  # fmt: skip
 
 

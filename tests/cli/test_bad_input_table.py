@@ -25,6 +25,7 @@ from dsp_fairseq.export.fairseq import dense_checkpoint
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
+    "dsp-import-bert": "cli.import_bert",
     "dsp-run": "cli.run",
     "dsp-sweep": "cli.sweep",
     "dsp-report": "cli.report",
@@ -50,6 +51,17 @@ def stock(tmp_path_factory, corpus) -> Path:
         for name, value in dense.weights.items()
     }
     dense.save(path)
+    return path
+
+
+@pytest.fixture
+def headless(train_pairs, tmp_path_factory) -> Path:
+    """A checkpoint of a classifier of no classes."""
+    path = tmp_path_factory.mktemp("headless") / "checkpoint_last.pt"
+    assert train_pairs(path.parent, "--num-of-heads", "8", "--max-update", "1").status == 0
+    state = torch.load(path, weights_only=True)
+    state["model"] = {n: v for n, v in state["model"].items() if "classification" not in n}
+    torch.save(state, path)
     return path
 
 
@@ -106,7 +118,8 @@ def fail(request, monkeypatch, tmp_path, capsys):
     def in_fairseq(case: Case, arguments: list[str]) -> tuple[int, str]:
         if case.command == "fairseq-train":
             elsewhere = {"data": tmp_path / case.data} if case.data else {}
-            outcome = request.getfixturevalue("train")(tmp_path / "run", *arguments, **elsewhere)
+            train = request.getfixturevalue("train_pairs" if case.classifies else "train")
+            outcome = train(tmp_path / "run", *arguments, **elsewhere)
         else:
             path, *flags = arguments
             outcome = request.getfixturevalue("generate")(path, *flags)
@@ -132,7 +145,7 @@ def fail(request, monkeypatch, tmp_path, capsys):
 
 def _places(case: Case, request) -> dict[str, Path]:
     places = {"frozen": bad_inputs.FROZEN, "exported": bad_inputs.EXPORTED}
-    for name in ("corpus", "stock"):
+    for name in ("corpus", "stock", "headless"):
         if f"{{{name}}}" in case.arguments:
             places[name] = request.getfixturevalue(name)
     return places
