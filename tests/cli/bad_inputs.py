@@ -421,6 +421,18 @@ SCORE_CASES = [
          ". is not a folder that data-prep/ made", {"out.txt": OUTPUT}),
     Case("dsp-score", "a damaged prep.json", SCORE, "data/prep.json is damaged ('subword')",
          {**SCORED, "out.txt": OUTPUT, "data/prep.json": "{}"}),
+    Case("dsp-predict", "a translation model", "{frozen} --data {corpus} --output new.tsv",
+         "is no classifier"),
+    Case("dsp-predict", "an output that exists",
+         "{frozen} --data {corpus} --output taken.tsv", "taken.tsv exists", {"taken.tsv": "x"}),
+    Case("dsp-predict", "a comparison with something else",
+         "{frozen} --data {corpus} --compare other.tsv",
+         "other.tsv holds no predictions of dsp-predict", {"other.tsv": "a\tb\n"}),
+    Case("dsp-predict", "a comparison with a file that was cut off",
+         "{frozen} --data {corpus} --compare other.tsv", "other.tsv, line 2, is damaged",
+         {"other.tsv": "input\tlabel\tprediction\tyes\tno\n0\tyes\tn"}),
+    Case("dsp-predict", "a checkpoint cut off in the middle", "half.pt --data {corpus}",
+         "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),
 ]  # fmt: skip
 
 # ---- fairseq's commands with the user-dir

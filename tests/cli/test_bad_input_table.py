@@ -32,6 +32,7 @@ MODULES = {
     "dsp-average": "cli.average",
     "dsp-export": "cli.export",
     "dsp-heads": "cli.heads",
+    "dsp-predict": "cli.predict",
     "dsp-score": "cli.score",
     "dsp-rank-heads": "cli.rank_heads",
     "dsp-prune": "cli.prune",

@@ -232,6 +232,7 @@ def test_the_nli_page(reader):
     for name in ("runs/nli18/checkpoint_best.pt", "nli18.pt", "nli-michel.pt"):
         assert read_head_map(reader.folder / name).mask.sum() == 2
     assert re.search(r"accuracy \d", printed)
+    assert re.search(r"^compared .* \(McNemar, exact\)$", printed, re.M)
 
 
 @pytest.mark.slow
