@@ -62,7 +62,7 @@ def task() -> SimpleNamespace:
     for i in range(20):
         dictionary.add_symbol(f"w{i}")
     task = SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)
-    task.build_model = lambda args, from_checkpoint: build_model(args, task, from_checkpoint)
+    task.build_model = lambda args: build_model(args, task)
     return task
 
 

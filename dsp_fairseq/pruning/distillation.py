@@ -11,6 +11,7 @@ where ``loss`` is what fairseq's criterion computes, and both are divided by its
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Iterator
@@ -230,13 +231,11 @@ def _build(checkpoint: Checkpoint, model: Any, task: Any) -> Any:
         # How it was trained, in 16 bits or in several processes, binds nobody.
         vars(args).pop(flag, None)
     try:
-        # Nobody's random numbers depend on whether there is a teacher, and nobody's validation: a
-        # task may keep what translates with the model that it built last.
-        kept = dict(vars(task))
+        # Nobody's random numbers depend on whether there is a teacher.
         with torch.random.fork_rng(devices=[]):
-            # The task, since it adds the classification head of a classifier.
-            teacher = task.build_model(args, from_checkpoint=True)
-        vars(task).update(kept)
+            # The task, since it adds the classification head of a classifier; a copy, since with
+            # --eval-bleu it translates with the model that it built last.
+            teacher = copy.copy(task).build_model(args)
         teacher.load_state_dict(checkpoint.weights, model_cfg=args)
     except (Exception, CommandExit) as error:  # a stranger's arguments fail in any way
         raise PruningError(

@@ -291,7 +291,10 @@ BENCHMARKS = {
         "--num-of-heads 12 --methods fisher random --repair-batches 2 --max-tokens 600",
         ("dense", "fisher", "random"),
     ),
-    "scripts/bench_training.py": ("--tokens 64 --vocabulary 50", ("stock", "gated", "frozen")),
+    "scripts/bench_training.py": (
+        "--tokens 64 --vocabulary 50",
+        ("stock", "gated", "frozen", "gated, taught", "frozen, taught"),
+    ),
 }
 """script -> flags for its smallest size, and what it prints lines of."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from fairseq.logging import metrics
+from fairseq.models import build_model
 
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.models.transformer import DspLabelSmoothedCrossEntropyCriterion
@@ -218,6 +219,23 @@ def test_nothing_is_read_unless_a_training_starts(build, batch):
     model.eval()(**batch)
     with pytest.raises(CommandExit, match=r"--distill-from: cannot read gone\.pt"):
         list(build(6, distill_from="gone.pt").parameters())
+
+
+def test_the_task_goes_on_with_the_model_that_learns(arguments, task, teacher):
+    class Task:
+        """As fairseq's translation with --eval-bleu, whose generator is of the model built last."""
+
+        source_dictionary, target_dictionary = task.source_dictionary, task.target_dictionary
+
+        def build_model(self, args):
+            self.generates = build_model(args, self)
+            return self.generates
+
+    learning = Task()
+    model = learning.build_model(arguments(6, distill_from=str(teacher)))
+    list(model.parameters())
+    assert model.distillation is not None
+    assert learning.generates is model
 
 
 @pytest.mark.parametrize(
