@@ -188,21 +188,6 @@ def test_exports_teach(exported, arguments, pupil):
     assert teacher.head_gates.open_mask().sum() == 6
 
 
-def test_validation_goes_on_with_the_pupil(pupil, task, monkeypatch):
-    """fairseq's translation task keeps a generator of the model that it built last."""
-    build = task.build_model
-
-    def build_model(args, from_checkpoint):
-        model = build(args, from_checkpoint)
-        task.sequence_generator = model
-        return model
-
-    monkeypatch.setattr(task, "build_model", build_model)
-    monkeypatch.setattr(task, "sequence_generator", "the pupil's", raising=False)
-    assert pupil().distillation is not None
-    assert task.sequence_generator == "the pupil's"
-
-
 @pytest.mark.parametrize("mode", ["joint", "pipelined"])
 def test_importance_learns_from_the_teacher_too(pupil, task, sample, mode):
     model = pupil(distill_weight=1.0, pruning_mode=mode)
