@@ -6,8 +6,14 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 
+from dsp_fairseq.analysis import ranking
 from dsp_fairseq.analysis.ranking import order_heads
-from dsp_fairseq.analysis.scores import gate_gradients, normalise_per_site, weight_norms
+from dsp_fairseq.analysis.scores import (
+    gate_gradients,
+    normalise_per_site,
+    sentence_gradients,
+    weight_norms,
+)
 from dsp_fairseq.errors import PruningError
 
 N = 24
@@ -114,3 +120,41 @@ def test_sites_are_normalised_and_ties_broken(build):
     assert not normalise_per_site(torch.zeros(N), layout).any()
     with pytest.raises(PruningError, match="not finite"):
         normalise_per_site(scores.clone().fill_(torch.nan), layout)
+
+
+def test_gradients_of_sentences_are_those_of_batches_of_one(build, samples, criterion):
+    model = build(24, dropout=0.5).double()
+    layout = model.head_gates.layout
+    found = sentence_gradients(model, criterion, samples, layout)
+    assert found.shape == (3, N)
+    for row, (number, place) in zip(found, ((0, 0), (0, 1), (1, 0)), strict=True):
+        whole = samples[number]
+        one = {
+            "net_input": {name: x[[place]] for name, x in whole["net_input"].items()},
+            "target": whole["target"][[place]],
+        }
+        alone = gate_gradients(model, criterion, [one], torch.ones(N))
+        torch.testing.assert_close(row.abs(), alone, atol=1e-9, rtol=1e-6)
+    assert all(attention.on_heads is None for attention in model._attentions.values())
+
+
+def test_fisher_closes_heads_that_make_good_for_each_other(build, criterion, monkeypatch):
+    """Two heads with opposite gradients cost nothing together; each alone costs more than any."""
+    gradients = torch.full((4, N), 1.0, dtype=torch.float64) * torch.arange(1, N + 1)
+    gradients[:, 3], gradients[:, 4] = 40.0, -40.0
+    gradients[:, 0] = 0.1
+    monkeypatch.setattr(ranking, "sentence_gradients", lambda *_: gradients)
+    model = build()
+    options = ranking.RankingOptions("fisher", 21)
+    subject = ranking.Subject(model, None, criterion, model.head_gates.layout, options)
+    monkeypatch.setattr(ranking.Subject, "batches", lambda *_: [])
+    score = ranking.RANKINGS["fisher"].score(subject)
+    left = torch.ones(N)
+    assert score(left).argmin() == 0
+    torch.testing.assert_close(score(left), 4 * gradients[0].square())
+    left[3] = 0.0
+    # Without head 3, closing head 4 takes back what that cost.
+    assert score(left).argmin() == 4
+    assert score(left)[4] == pytest.approx(4 * (40**2 - 2 * 40 * 40))
+    order = order_heads(score, N, 21, step=1)
+    assert set(order[21:].tolist()) == {0, 1, 2}
