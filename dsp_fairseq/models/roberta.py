@@ -199,6 +199,12 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
     def on_training_planned(self) -> None:
         super().on_training_planned()
         self._check_start()
+        on_cpu = training_flag(self.args, "cpu") or not torch.cuda.is_available()
+        if self.args.autocast_bf16 and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            logger.warning(
+                "this CPU has no instructions for bfloat16: --autocast-bf16 makes training many "
+                "times slower here"
+            )
 
     def _check_start(self) -> None:
         """The same weights would be another function with other flags than they were made for."""

@@ -173,6 +173,15 @@ def test_bfloat16_is_for_training_only(build, tokens):
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_a_cpu_that_is_slow_in_bfloat16_is_told(build, caplog, monkeypatch, able):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    for half in (True, False):
+        caplog.clear()
+        list(build(3, autocast_bf16=half, cpu=True).parameters())
+        assert ("many times slower" in caplog.text) == (half and not able)
+
+
 # ---- loading
 
 
