@@ -18,8 +18,13 @@ _Item = TypeVar("_Item")
 class _Log:
     """The clock of all tasks, since work may consist of many short ones."""
 
-    said = worked = time.monotonic()
-    """When it last got a line, and when a task last went on."""
+    said = time.monotonic()
+    """When it last got a line, or the work began."""
+
+
+def begin_work() -> None:
+    """Starts the clock: a command that ends soon says nothing."""
+    _Log.said = time.monotonic()
 
 
 def progress(items: Iterable[_Item], total: int, what: str, unit: str) -> Iterator[_Item]:
@@ -34,12 +39,8 @@ def progress(items: Iterable[_Item], total: int, what: str, unit: str) -> Iterat
     if sys.stderr.isatty():
         yield from tqdm(items, what, total, leave=False)
         return
-    if time.monotonic() - _Log.worked >= EVERY:
-        # Nothing was done for a while: here, long work only begins.
-        _Log.said = time.monotonic()
     for number, item in enumerate(items):
         if time.monotonic() - _Log.said >= EVERY:
             print(f"{what}: {number} of {total} {unit} done", file=sys.stderr, flush=True)
             _Log.said = time.monotonic()
         yield item
-        _Log.worked = time.monotonic()

@@ -15,6 +15,7 @@ from fairseq.utils import import_user_module
 
 from ..about import __version__
 from ..errors import PruningError, exits_in_one_line
+from ..progress import begin_work
 
 _READER_GONE = 141
 """What a shell reports of a program that ended by SIGPIPE."""
@@ -54,6 +55,7 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
     @wraps(main)
     @exits_in_one_line
     def wrapper(argv: Sequence[str] | None = None) -> None:
+        begin_work()
         try:
             try:
                 _import_user_dir(argv)
