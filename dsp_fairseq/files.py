@@ -1,12 +1,14 @@
-"""Writing files whole or not at all, and none over another."""
+"""Writing files whole or not at all, and none over another; what tells files apart."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import PruningError
@@ -63,3 +65,19 @@ def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
         os.replace(folder / output.name, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of one file."""
+    stat = path.stat()
+    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, changed: int) -> str:
+    # Size and time of change are there for the cache: a sweep asks once a run.
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -23,7 +23,7 @@ from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture, model_name
 from ..heads.head_map import HeadMap
-from ..pruning.flags import TRAINING_FLAGS, pruning_flags
+from ..pruning.flags import forget_training, pruning_flags
 from .ranking import RANKINGS, RankingOptions, Subject, importance_of, rank
 from .repair import Repair, repair
 
@@ -135,9 +135,7 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
     if "sentence_avg" in names:
         criterion.setdefault("sentence_avg", False)
     args = Namespace(**vars(dense.args))
-    for flag in TRAINING_FLAGS:
-        # How the dense model was trained, in 16 bits or in several processes, binds nobody.
-        vars(args).pop(flag, None)
+    forget_training(args)
     vars(args).update(pruning_flags())
     args.arch = args._name = arch
     args.criterion, args.optimizer = family.gated_criterion, "dsp_adam"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..about import USER_DIR
 from ..imports.bert import TYPE_CHOICES, Import, import_bert
-from .parser import CommandParser, command
-from .rank_heads import warnings_only
+from .parser import CommandParser, command, warnings_only
 
 _MOST_NAMED = 4
 """How many tensors that were left out are named."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,6 +75,20 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
             raise PruningError(f"cannot write the output: {error.strerror}") from None
 
     return wrapper
+
+
+@contextmanager
+def warnings_only() -> Iterator[None]:
+    """Without what fairseq and the model tell at every load, which is of another use of them."""
+    loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _import_user_dir(argv: Sequence[str] | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..evaluation.classification import Accuracy, Comparison, accuracy, compare
 from ..evaluation.predictions import predict, read_tsv, write_tsv
-from ..files import in_place_of, refuse_existing
+from ..files import refuse_existing, write_whole
 from .parser import CommandParser, command
 
 
@@ -79,8 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = None if predictions.labels is None else accuracy(predictions)
     comparison = None if other is None else compare(predictions, other)
     if args.output is not None:
-        with in_place_of(args.output) as part:
-            part.write_text(write_tsv(predictions), encoding="utf-8")
+        write_whole(args.output, write_tsv(predictions))
     if found is None:
         print(f"{len(predictions.given)} predictions; the {args.split} split has no labels")
     elif args.json:

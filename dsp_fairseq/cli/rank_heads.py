@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,21 +14,7 @@ from ..analysis.head_map import render_counts
 from ..analysis.ranked import Ranked, rank_checkpoint
 from ..analysis.ranking import RANKINGS, RankingOptions
 from ..errors import PruningError
-from .parser import CommandParser, command
-
-
-@contextmanager
-def warnings_only() -> Iterator[None]:
-    """Without what fairseq and the model tell at every load, which is of another use of them."""
-    loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+from .parser import CommandParser, command, warnings_only
 
 
 def number(text: str) -> int:

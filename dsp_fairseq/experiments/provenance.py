@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from ..about import USER_DIR, __version__
 from ..errors import PruningError
+from ..files import file_hash
 
 
 def versions() -> dict[str, str]:
@@ -71,23 +71,5 @@ def data_hash(folder: Path) -> str:
         raise PruningError(f"{folder} holds no binarised data (train.*.bin)")
     digest = hashlib.sha256()
     for path in files:
-        stat = path.stat()
-        part = _file_hash(path, stat.st_size, stat.st_mtime_ns)
-        digest.update(f"{path.name} {part}\n".encode())
-    return digest.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of one file."""
-    stat = path.stat()
-    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, size: int, changed: int) -> str:
-    # Size and time of change are there for the cache: a sweep asks once a run.
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        digest.update(f"{path.name} {file_hash(path)}\n".encode())
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
 from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
-from ..files import in_place_of, refuse_existing
+from ..files import file_hash, in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
 from .exporter import EXPORTERS, Order
@@ -152,10 +151,7 @@ def _check_data(checkpoint: Checkpoint, data: Path) -> None:
 
 
 def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:
-    args, digest = checkpoint.args, hashlib.sha256()
-    with checkpoint.path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    args = checkpoint.args
     given = (getattr(args, "gate_seed", None), getattr(args, "seed", None))
     seeds = [seed for seed in (*given, checkpoint.config("common").get("seed")) if seed is not None]
     method = checkpoint.state.get(RANKED_BY) or PruningConfig.from_namespace(args).gate_estimator
@@ -173,7 +169,7 @@ def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:
             *([f"repair:{repaired}"] if repaired else []),
             f"frozen:{'yes' if head_map.frozen else 'no'}",
             f"seed:{seeds[0] if seeds else None}",
-            f"sha256:{digest.hexdigest()[:12]}",
+            f"sha256:{file_hash(checkpoint.path)[:12]}",
         ]
     )
 

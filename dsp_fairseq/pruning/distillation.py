@@ -28,7 +28,7 @@ from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..data.dataspec import DataSpec, data_folders
 from ..errors import CommandExit, PruningError, one_line
 from ..heads.family import architecture
-from .flags import DISTILLATION_FLAGS, TRAINING_FLAGS, training_flag
+from .flags import DISTILLATION_FLAGS, forget_training, training_flag
 
 logger = logging.getLogger(__name__)
 
@@ -227,9 +227,7 @@ def _build(checkpoint: Checkpoint, model: Any, task: Any) -> Any:
         raise PruningError(
             f"{path} is of a {architecture(args)}, which is not of the family {model.family.name}"
         )
-    for flag in TRAINING_FLAGS:
-        # How it was trained, in 16 bits or in several processes, binds nobody.
-        vars(args).pop(flag, None)
+    forget_training(args)
     try:
         # Nobody's random numbers depend on whether there is a teacher.
         with torch.random.fork_rng(devices=[]):

@@ -230,6 +230,12 @@ TRAINING_FLAGS = tuple(_HYDRA_GROUP)
 """The flags that do not belong to the model, but say whether it can be trained."""
 
 
+def forget_training(args: Namespace) -> None:
+    """Takes these flags away: how a model was trained, as in 16 bits, binds nobody who reads it."""
+    for flag in TRAINING_FLAGS:
+        vars(args).pop(flag, None)
+
+
 def training_flag(args: Any, name: str) -> Any:
     """A flag that does not belong to the model, or None where it is not known.
 
