@@ -126,11 +126,11 @@ def binarise(text: TextSettings, work: Path, folder: Path, workers: int) -> None
     (folder / LOG_FILE).write_text(run.stdout, encoding="utf-8")
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(modules: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Return the installed version of every library that shapes the result."""
     distributions = metadata.packages_distributions()
     return {
         f"version_{module}": metadata.version(distributions[module][0])
-        for module in LIBRARIES
+        for module in modules
         if module in distributions
     }

@@ -123,7 +123,8 @@ def digest(text: str) -> int:
 class Tally:
     """What became of pairs: how many were kept, why others were not, where one shows nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "pairs") -> None:
+        self._noun = noun
         self.reasons: Counter[str] = Counter()
         self.blanks: list[str] = []
 
@@ -132,7 +133,7 @@ class Tally:
         reasons = self.reasons.most_common()
         left_out = [f"{count:,} {reason}" for reason, count in reasons if reason != KEPT]
         return (
-            f"kept {self.reasons[KEPT]:,} of {self.reasons.total():,} pairs"
+            f"kept {self.reasons[KEPT]:,} of {self.reasons.total():,} {self._noun}"
             f" (left out: {'; '.join(left_out) or 'none'})"
         )
 

@@ -53,8 +53,7 @@ def language_code(text: str) -> str:
 
 
 def add_common_options(parser: CommandParser) -> None:
-    """Add the options of every command that makes a data folder."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    """Add the options of every command that makes a data folder of parallel text."""
     parser.add_argument(
         "--workers",
         type=positive_int,
@@ -62,6 +61,12 @@ def add_common_options(parser: CommandParser) -> None:
         metavar="N",
         help="processes for fairseq-preprocess (default %(default)s)",
     )
+    add_folder_options(parser)
+
+
+def add_folder_options(parser: CommandParser) -> None:
+    """Add the options of every command that makes a data folder."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
         "--if-missing",
         action="store_true",

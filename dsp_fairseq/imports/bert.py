@@ -140,7 +140,7 @@ def import_bert(folder: Path, output: Path, token_types: str = "keep") -> Import
     with ExitStack() as stack:
         part = stack.enter_context(in_place_of(output))
         words = stack.enter_context(in_place_of(dictionary_file))
-        dictionary = _dictionary(source, words)
+        dictionary = write_vocabulary(source.tokens, source.folder.path, words)
         model = _build(source, dictionary)
         state = _state(source, model, dictionary)
         Checkpoint(output, state).save(part)
@@ -178,9 +178,9 @@ class _Source:
     @classmethod
     def read(cls, path: Path, token_types: str) -> _Source:
         folder = PretrainedFolder.open(path)
-        kind = _architecture(folder)
+        kind = architecture(folder)
         args, vocabulary = _arguments(folder), folder.vocabulary()
-        order = _order(kind, vocabulary, path)
+        order = token_order(kind, vocabulary, path)
         taker = _Taker(folder, folder.tensors())
         weights, types_said = _embeddings(taker, kind, order, token_types)
         args.token_types = 2 if f"{_ENCODER}embed_types.weight" in weights else 0
@@ -233,7 +233,12 @@ class _Taker:
         return rest
 
 
-def _architecture(folder: PretrainedFolder) -> str:
+def architecture(folder: PretrainedFolder) -> str:
+    """``bert`` or ``roberta``.
+
+    Raises:
+        PruningError: another one, or one that computes what ``dsp_roberta`` cannot.
+    """
     config, where = folder.config, folder.path / CONFIG
     kind = config.get("model_type")
     if kind not in _SPECIAL:
@@ -282,8 +287,12 @@ def _plain(arch: str, args: Namespace | None = None) -> Namespace:
     return args
 
 
-def _order(kind: str, vocabulary: Sequence[str], path: Path) -> list[int]:
-    """fairseq's number of a token -> theirs."""
+def token_order(kind: str, vocabulary: Sequence[str], path: Path) -> list[int]:
+    """fairseq's number of a token -> theirs.
+
+    Raises:
+        PruningError: a special token is missing.
+    """
     where = {token: number for number, token in enumerate(vocabulary)}
     special = _SPECIAL[kind]
     missing = [token for token in special if token not in where]
@@ -372,6 +381,17 @@ def _heads(
     return pooler | {f"{POOLER}out_proj.{part}": value for part, value in none.items()}, []
 
 
+def head_labels(folder: PretrainedFolder) -> list[str]:
+    """The classes of its classification head, in order; none without one.
+
+    Raises:
+        PruningError: the weights cannot be read, or the labels are of another number.
+    """
+    kind = architecture(folder)
+    layers = tuple(layer for pair in _CLASSIFIER.values() for layer in pair)
+    return _heads(_Taker(folder, folder.tensors(layers)), kind, {})[1]
+
+
 def _labels(folder: PretrainedFolder, classes: int) -> list[str]:
     names = folder.config.get("id2label")
     if names is None:
@@ -390,19 +410,26 @@ def _write_dictionary(part: Path, words: Sequence[str]) -> None:
     part.write_text("".join(f"{word} 1\n" for word in words), encoding="utf-8")
 
 
-def _dictionary(source: _Source, part: Path) -> Dictionary:
-    """The vocabulary, as fairseq reads it back from a file that is written here."""
-    _write_dictionary(part, source.tokens[4:-1])
+def write_vocabulary(tokens: Sequence[str], path: Path, output: Path) -> Dictionary:
+    """Writes the dictionary of tokens, and returns it as fairseq reads it back.
+
+    Args:
+        tokens: in fairseq's order, from ``<s>`` to ``<mask>``.
+        path: where they come from, for messages.
+        output: a new file.
+
+    Raises:
+        PruningError: fairseq cannot hold them.
+    """
+    _write_dictionary(output, tokens[4:-1])
     reason = "some token is of blanks"
     try:
-        dictionary = DspSentencePredictionTask.load_dictionary(str(part))
-        if dictionary.symbols[4:-1] == source.tokens[4:-1]:
+        dictionary = DspSentencePredictionTask.load_dictionary(str(output))
+        if dictionary.symbols[4:-1] == tokens[4:-1]:
             return dictionary
     except (RuntimeError, ValueError) as error:
         reason, _, _ = str(error).strip().partition(". ")
-    raise PruningError(
-        f"the vocabulary of {source.folder.path} has tokens that fairseq cannot hold: {reason}"
-    )
+    raise PruningError(f"the vocabulary of {path} has tokens that fairseq cannot hold: {reason}")
 
 
 def _build(source: _Source, dictionary: Dictionary) -> Any:

@@ -14,6 +14,8 @@ from ..errors import PruningError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.json")
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -58,29 +60,33 @@ class PretrainedFolder:
             raise PruningError(f"{self.path / CONFIG} has no valid {name}: {value!r}")
         return value
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, prefixes: tuple[str, ...] = ("",)) -> dict[str, Tensor]:
         """The weights in float32, by their names without that of the model before them.
+
+        Args:
+            prefixes: of the names; others are not read.
 
         Raises:
             PruningError: the package safetensors is missing, or the file is damaged.
         """
         try:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
+            from safetensors import SafetensorError, safe_open
         except ImportError:
             raise PruningError(
                 "the package safetensors is missing: pip install 'dsp-fairseq[nli]'"
             ) from None
+        model = f"{self.config.get('model_type')}."
+        found = {}
         try:
-            found = load_file(self.path / WEIGHTS)
+            with safe_open(self.path / WEIGHTS, "pt") as file:
+                for stored in file.keys():  # noqa: SIM118
+                    name = _present_name(stored.removeprefix(model))
+                    if name.startswith(prefixes):
+                        tensor = file.get_tensor(stored)
+                        found[name] = tensor.float() if tensor.is_floating_point() else tensor
         except (SafetensorError, OSError) as error:
             raise PruningError(f"cannot read {self.path / WEIGHTS}: {error}") from None
-        prefix = f"{self.config.get('model_type')}."
-        names = {name: _present_name(name.removeprefix(prefix)) for name in found}
-        return {
-            names[name]: tensor.float() if tensor.is_floating_point() else tensor
-            for name, tensor in found.items()
-        }
+        return found
 
     def vocabulary(self) -> list[str]:
         """The tokens, in the order of their numbers.
@@ -105,6 +111,45 @@ class PretrainedFolder:
         if sorted(numbers) != list(range(len(content))):
             raise PruningError(f"{path} is damaged: the numbers of its tokens leave gaps")
         return [numbers[number] for number in range(len(numbers))]
+
+    def tokenizer(self) -> Any:
+        """The tokenizer, of the library ``tokenizers``.
+
+        Raises:
+            PruningError: the package tokenizers is missing; there is no tokenizer, or a bad one.
+        """
+        try:
+            from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer, Tokenizer
+        except ImportError:
+            raise PruningError(
+                "the package tokenizers is missing: pip install 'dsp-fairseq[nli]'"
+            ) from None
+        whole, words, numbers, merges = (self.path / name for name in _TOKENIZERS)
+        said = self.path / _TOKENIZER_CONFIG
+        said = _json(said) if said.is_file() else {}
+        try:
+            if whole.is_file():
+                return Tokenizer.from_file(str(whole))
+            if words.is_file():
+                vocabulary = {token: number for number, token in enumerate(self.vocabulary())}
+                return BertWordPieceTokenizer(
+                    vocabulary,
+                    lowercase=said.get("do_lower_case", True),
+                    strip_accents=said.get("strip_accents"),
+                    handle_chinese_chars=said.get("tokenize_chinese_chars", True),
+                )._tokenizer
+            if numbers.is_file() and merges.is_file():
+                space = said.get("add_prefix_space", False)
+                return ByteLevelBPETokenizer(
+                    str(numbers), str(merges), add_prefix_space=space
+                )._tokenizer
+        except Exception as error:  # The library raises nothing narrower.
+            raise PruningError(
+                f"the tokenizer of {self.path} cannot be read: {' '.join(str(error).split())}"
+            ) from None
+        raise PruningError(
+            f"{self.path} has no tokenizer: tokenizer.json, vocab.txt, or vocab.json and merges.txt"
+        )
 
 
 def _present_name(name: str) -> str:

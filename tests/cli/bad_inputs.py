@@ -700,9 +700,93 @@ CLASSIFIER_CASES = [
     )
 ]  # fmt: skip
 
+PAIRS = "neutral\tOne.\tTwo.\n-\tThree.\tFour.\nyes\tOne.\tThree.\n"
+LABELLED: dict[str, Content] = {"train.tsv": PAIRS, "dev.tsv": PAIRS, "my.jsonl": "[]\n"}
+NLI, NLI_FILE = "--from . --out data", "--from my.tsv --out data"
+OBJECT = '{"gold_label": "yes", "sentence1": "One.", "sentence2": "Two."}\n'
+
+NLI_CASES = [
+    Case("prepare-nli.sh", mistake, arguments, message, files, 2)
+    for mistake, arguments, message, files in (
+        ("no text", "--out data", "say where the text is: --from, --train and --valid, or --toy",
+         {}),
+        ("two texts", f"{NLI} --toy", "say where the text is", LABELLED),
+        ("no such file", "--from my.tsv --out data", "there is no folder or file my.tsv", {}),
+        ("no such split", "--train train.tsv --valid no.tsv --out data",
+         "there is no file no.tsv; give another --valid", LABELLED),
+        ("training text alone", "--train train.tsv --out data", "give --train and --valid, or",
+         LABELLED),
+        ("a folder without training text", NLI, "has no file that is called train",
+         {"dev.tsv": PAIRS}),
+        ("several files for a split", NLI, "several files for train: train.tsv, train_2.tsv; give",
+         {**LABELLED, "train_2.tsv": PAIRS}),
+        ("a file that is split, and a split", f"{NLI_FILE} --test dev.tsv",
+         "is a file, which is split here: leave out --test", {**LABELLED, "my.tsv": PAIRS}),
+        ("an empty file", NLI, "train.tsv has no lines", {**LABELLED, "train.tsv": ""}),
+        ("labels that are not UTF-8", NLI, "dev.tsv, line 1: not valid UTF-8",
+         {**LABELLED, "dev.tsv": LATIN}),
+        ("a damaged gzip file", "--from my.tsv.gz --out data", "my.tsv.gz is not a whole gzip file",
+         {"my.tsv.gz": b"\x1f\x8b\x08half"}),
+        ("a line with a column too many", NLI,
+         "train.tsv, line 4: 4 columns between tabs, where the first line has 3",
+         {**LABELLED, "train.tsv": f"{PAIRS}yes\tOne.\tTwo.\tThree.\n"}),
+        ("a first line of four columns", NLI_FILE,
+         "my.tsv, line 1: 4 columns between tabs, where 2",
+         {"my.tsv": "yes\tOne.\tTwo.\tThree.\n"}),
+        ("a header that does not name the sentences", NLI_FILE,
+         "my.tsv, line 1: none of the names label, first, second are known",
+         {"my.tsv": "label\tfirst\tsecond\n"}),
+        ("no label", NLI, "train.tsv, line 1: the label is empty; give one, or - for none",
+         {**LABELLED, "train.tsv": f" \tOne.\tTwo.\n{PAIRS}"}),
+        ("a line that is not JSON", "--from my.jsonl --out data", "my.jsonl, line 2: not JSON",
+         {"my.jsonl": f"{OBJECT}what?\n"}),
+        ("a line that is no JSON object", "--from my.jsonl --out data",
+         "my.jsonl, line 1: no JSON object", LABELLED),
+        ("an object without a sentence", "--from my.jsonl --out data",
+         "my.jsonl, line 2: sentence2 is null, where text has to be",
+         {"my.jsonl": OBJECT + OBJECT.replace("sentence2", "sentence3")}),
+        ("pairs here and sentences there", NLI, "some files have single sentences and others pairs",
+         {**LABELLED, "dev.tsv": "yes\tOne.\n"}),
+        ("a split without labels", NLI, "no example is left for valid",
+         {**LABELLED, "dev.tsv": "-\tOne.\tTwo.\n"}),
+        ("an unknown label", NLI,
+         "dev.tsv, line 4: label 'no' is none of the classes neutral, yes",
+         {**LABELLED, "dev.tsv": f"{PAIRS}no\tOne.\tTwo.\n"}),
+        ("one class", NLI, "the only label is yes",
+         {**LABELLED, "train.tsv": PAIRS.replace("neutral", "-")}),
+        ("one class named", f"{NLI} --labels yes", "'yes' is not like entailment,neutral,",
+         LABELLED),
+        ("sentences in the place of labels", NLI_FILE,
+         "my.tsv has 1,200 different labels; give the label",
+         {"my.tsv": "".join(f"One {n}.\tTwo.\tyes\n" for n in range(1200))}),
+        ("too few premises to split", NLI_FILE, "2 examples of 1 premises are too few",
+         {"my.tsv": "yes\tOne.\tTwo.\nno\tOne.\tThree.\n"}),
+        ("no such model", f"{NLI} --model m", "there is no folder m; give another --model",
+         LABELLED),
+        ("a model of another architecture", f"{NLI} --model m",
+         "model_type 'albert' is none of bert, roberta", LABELLED | _bert(model_type="albert")),
+        ("a tokenizer that is cut off", f"{NLI} --model m", "the tokenizer of m cannot be read",
+         {**LABELLED, **_bert(), "m/tokenizer.json": "{"}),
+        ("the tokenizer of another model", f"{NLI} --model m",
+         "the vocabulary of m lacks [CLS], [PAD]", {**LABELLED, **_bert(), "m/vocab.txt": "a\n"}),
+        ("longer inputs than the model takes", f"{NLI} --model m --max-length 99",
+         "--max-length 99 is more than the 32 tokens that the model takes", LABELLED | _bert()),
+        ("inputs without room", f"{NLI} --max-length 4", "--max-length 4 leaves no room", LABELLED),
+        ("too many toy pairs", "--toy 99999999 --out data", "99999999 toy pairs are too many", {}),
+        ("an output that exists", "--toy 30 --out a", "a exists; remove it", TEXT),
+        ("data that was made otherwise", "--toy 30 --out data --if-missing",
+         "data exists but was made with another toy (20, now 30)",
+         {"data/prep.json": '{"format_version": 1, "kind": "classification", "labels_given": null, '
+                            '"max_length": null, "toy": 20}'}),
+    )
+] + [
+    Case("prepare-nli.sh", "a full disk", "--toy 3000 --out data", "File too large", status=2,
+         disk=6000),
+]  # fmt: skip
+
 CASES = [
     *RUN_CASES, *CHECKPOINT_CASES, *SCORE_CASES, *TRAIN_CASES, *CLASSIFIER_CASES,
-    *IMPORT_CASES, *PREPARE_CASES, *SCRIPT_CASES,
+    *IMPORT_CASES, *PREPARE_CASES, *SCRIPT_CASES, *NLI_CASES,
 ]  # fmt: skip
 
 

@@ -37,6 +37,8 @@ MODULES = {
     "dsp-rank-heads": "cli.rank_heads",
     "dsp-prune": "cli.prune",
 }
+SCRIPTS = {"prepare-nli.sh": "nli_corpus"}
+"""A script that is one line -> the module that it runs."""
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +109,8 @@ def fail(request, monkeypatch, tmp_path, capsys):
 
     def in_data_prep(case: Case, arguments: list[str]) -> None:
         monkeypatch.syspath_prepend(ROOT / "data-prep")
-        module, common = import_module(case.command[:-3]), import_module("prep_common")
+        name = SCRIPTS.get(case.command, case.command.removesuffix(".py"))
+        module, common = import_module(name), import_module("prep_common")
         monkeypatch.setattr(sys, "argv", [case.command])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(case.stdin)))
         monkeypatch.setattr(common.signal, "signal", lambda number, action: None)
@@ -129,12 +132,13 @@ def fail(request, monkeypatch, tmp_path, capsys):
         return outcome.status, error
 
     def run_case(case: Case, arguments: list[str]) -> tuple[int, str]:
-        if case.command.endswith(".sh"):
+        prepares = case.command.endswith(".py") or case.command in SCRIPTS
+        if case.command.endswith(".sh") and not prepares:
             return in_script(case, arguments)
         if case.command.startswith("fairseq-"):
             return in_fairseq(case, arguments)
         capsys.readouterr()
-        run_here = in_data_prep if case.command.endswith(".py") else in_package
+        run_here = in_data_prep if prepares else in_package
         with pytest.raises(SystemExit) as stop, _disk(case.disk):
             run_here(case, arguments)
         code, error = stop.value.code, capsys.readouterr().err
