@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,52 +23,27 @@ from ..files import in_place_of, refuse_existing
 from ..heads.layout import HeadLayout
 from ..tasks.sentence_prediction import DspSentencePredictionTask, task_state
 from .huggingface import CONFIG, WEIGHTS, PretrainedFolder
+from .names import (
+    ACTIVATIONS,
+    BEFORE_POSITIONS,
+    CLASSIFIER,
+    ENCODER,
+    HEAD,
+    SHAPE,
+    SPECIAL,
+    layer_names,
+    token_order,
+)
 
 MODEL = "dsp_roberta"
 
-HEAD = "sentence_classification_head"
-"""What fairseq calls a classification head, unless told otherwise."""
-
 TYPE_CHOICES = ("keep", "fold")
 
-_SPECIAL = {
-    "bert": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
-    "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
-}
-"""By architecture, the tokens that fairseq calls ``<s> <pad> </s> <unk>`` and ``<mask>``."""
-
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_accurate",
-    "gelu_pytorch_tanh": "gelu_accurate",
-    "relu": "relu",
-}
-"""fairseq's name of a function of theirs."""
-
-_LAYER = {
-    "attention.self.query": "self_attn.q_proj",
-    "attention.self.key": "self_attn.k_proj",
-    "attention.self.value": "self_attn.v_proj",
-    "attention.output.dense": "self_attn.out_proj",
-    "attention.output.LayerNorm": "self_attn_layer_norm",
-    "intermediate.dense": "fc1",
-    "output.dense": "fc2",
-    "output.LayerNorm": "final_layer_norm",
-}
 _MASKED_TOKENS = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
              "cls.predictions.bias"),
     "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
 }  # fmt: skip
-_CLASSIFIER = {
-    "bert": ("pooler.dense", "classifier"),
-    "roberta": ("classifier.dense", "classifier.out_proj"),
-}
-"""The two layers of a classification head; tanh is between them, in fairseq too."""
-
-_ENCODER = "encoder.sentence_encoder."
-_BEFORE_POSITIONS = 2
-"""Rows of a table of positions in fairseq and in RoBERTa that no token has."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +76,11 @@ class Import:
         """The flags of a training that starts from it, the data's and the task's left out."""
         plain = _plain(self.args.arch)
         given = [f"--arch {self.args.arch}"]
-        for name in (*_SHAPE, "layer_norm_eps", "token_types", "activation_fn"):
+        for name in (*SHAPE, "layer_norm_eps", "token_types", "activation_fn"):
             value = getattr(self.args, name)
             if value != getattr(plain, name):
                 given.append(f"--{name.replace('_', '-')} {value}")
         return [*given, f"--max-positions {self.args.max_positions}"]
-
-
-_SHAPE = {
-    "encoder_layers": "num_hidden_layers",
-    "encoder_embed_dim": "hidden_size",
-    "encoder_ffn_embed_dim": "intermediate_size",
-    "encoder_attention_heads": "num_attention_heads",
-}
-"""fairseq's argument -> theirs."""
 
 
 def import_bert(folder: Path, output: Path, token_types: str = "keep") -> Import:
@@ -183,11 +149,11 @@ class _Source:
         order = token_order(kind, vocabulary, path)
         taker = _Taker(folder, folder.tensors())
         weights, types_said = _embeddings(taker, kind, order, token_types)
-        args.token_types = 2 if f"{_ENCODER}embed_types.weight" in weights else 0
-        args.max_positions = weights[f"{_ENCODER}embed_positions.weight"].size(0) - (
-            _BEFORE_POSITIONS
+        args.token_types = 2 if f"{ENCODER}embed_types.weight" in weights else 0
+        args.max_positions = weights[f"{ENCODER}embed_positions.weight"].size(0) - (
+            BEFORE_POSITIONS
         )
-        for theirs, ours in _copies(args.encoder_layers):
+        for theirs, ours in layer_names(args.encoder_layers):
             weights |= taker.layer(theirs, ours)
         weights |= _masked_tokens(taker, kind, order, args.encoder_embed_dim)
         pooler, labels = _heads(taker, kind, weights)
@@ -241,10 +207,10 @@ def architecture(folder: PretrainedFolder) -> str:
     """
     config, where = folder.config, folder.path / CONFIG
     kind = config.get("model_type")
-    if kind not in _SPECIAL:
-        raise PruningError(f"{where}: model_type {kind!r} is none of {', '.join(_SPECIAL)}")
+    if kind not in SPECIAL:
+        raise PruningError(f"{where}: model_type {kind!r} is none of {', '.join(SPECIAL)}")
     for name, supported in (
-        ("hidden_act", (*_ACTIVATIONS, None)),
+        ("hidden_act", (*ACTIVATIONS, None)),
         ("position_embedding_type", ("absolute", None)),
         ("is_decoder", (False, None)),
         ("add_cross_attention", (False, None)),
@@ -258,7 +224,7 @@ def architecture(folder: PretrainedFolder) -> str:
 def _arguments(folder: PretrainedFolder) -> Namespace:
     """The arguments of the model and the architecture of its shape, where one is registered."""
     config = folder.config
-    shape = {ours: folder.number(theirs) for ours, theirs in _SHAPE.items()}
+    shape = {ours: folder.number(theirs) for ours, theirs in SHAPE.items()}
     width, heads = shape["encoder_embed_dim"], shape["encoder_attention_heads"]
     if width % heads:
         raise PruningError(f"{folder.path / CONFIG}: {heads} heads cannot share a width of {width}")
@@ -272,7 +238,7 @@ def _arguments(folder: PretrainedFolder) -> Namespace:
         arch=arch,
         _name=arch,
         **shape,
-        activation_fn=_ACTIVATIONS[config.get("hidden_act") or "gelu"],
+        activation_fn=ACTIVATIONS[config.get("hidden_act") or "gelu"],
         dropout=float(config.get("hidden_dropout_prob", 0.1)),
         attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
         layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
@@ -285,29 +251,6 @@ def _plain(arch: str, args: Namespace | None = None) -> Namespace:
     args = Namespace() if args is None else args
     ARCH_CONFIG_REGISTRY[arch](args)
     return args
-
-
-def token_order(kind: str, vocabulary: Sequence[str], path: Path) -> list[int]:
-    """fairseq's number of a token -> theirs.
-
-    Raises:
-        PruningError: a special token is missing.
-    """
-    where = {token: number for number, token in enumerate(vocabulary)}
-    special = _SPECIAL[kind]
-    missing = [token for token in special if token not in where]
-    if missing:
-        raise PruningError(f"the vocabulary of {path} lacks {', '.join(missing)}")
-    first, mask = [where[token] for token in special[:4]], where[special[4]]
-    rest = [n for n in range(len(vocabulary)) if n not in (*first, mask)]
-    return [*first, *rest, mask]
-
-
-def _copies(layers: int) -> Iterator[tuple[str, str]]:
-    yield "embeddings.LayerNorm", f"{_ENCODER}layernorm_embedding"
-    for layer in range(layers):
-        for theirs, ours in _LAYER.items():
-            yield f"encoder.layer.{layer}.{theirs}", f"{_ENCODER}layers.{layer}.{ours}"
 
 
 def _embeddings(
@@ -324,14 +267,14 @@ def _embeddings(
     words[1] = 0.0  # that of padding
     positions = taker.take("embeddings.position_embeddings.weight")
     if kind == "bert":
-        positions = torch.cat([torch.zeros(_BEFORE_POSITIONS, positions.size(1)), positions])
+        positions = torch.cat([torch.zeros(BEFORE_POSITIONS, positions.size(1)), positions])
     tables = {
-        f"{_ENCODER}embed_tokens.weight": words,
-        f"{_ENCODER}embed_positions.weight": positions,
+        f"{ENCODER}embed_tokens.weight": words,
+        f"{ENCODER}embed_positions.weight": positions,
     }
     types = taker.take("embeddings.token_type_embeddings.weight")
     if types.size(0) == 2 and token_types == "keep":
-        tables[f"{_ENCODER}embed_types.weight"] = types
+        tables[f"{ENCODER}embed_types.weight"] = types
         return tables, "kept: 0 in the first sentence of a pair, 1 in the second"
     if types.size(0) > 1 and token_types != "fold":
         raise PruningError(
@@ -339,8 +282,8 @@ def _embeddings(
             "give --token-types fold, if it was trained with the first alone"
         )
     positions = positions.clone()
-    positions[_BEFORE_POSITIONS:] += types[0]
-    tables[f"{_ENCODER}embed_positions.weight"] = positions
+    positions[BEFORE_POSITIONS:] += types[0]
+    tables[f"{ENCODER}embed_positions.weight"] = positions
     if types.size(0) == 1:
         return tables, "folded into the positions: it has one"
     return tables, "folded into the positions: all tokens are of type 0, those of pairs too"
@@ -366,7 +309,7 @@ def _heads(
     taker: _Taker, kind: str, weights: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Adds a classification head to the weights; returns the pooler without one, and labels."""
-    dense, out = _CLASSIFIER[kind]
+    dense, out = CLASSIFIER[kind]
     classes = taker.tensors.get(f"{out}.bias", torch.empty(0)).numel()
     if taker.has(f"{dense}.weight") and classes > 1:
         prefix = f"classification_heads.{HEAD}"
@@ -388,7 +331,7 @@ def head_labels(folder: PretrainedFolder) -> list[str]:
         PruningError: the weights cannot be read, or the labels are of another number.
     """
     kind = architecture(folder)
-    layers = tuple(layer for pair in _CLASSIFIER.values() for layer in pair)
+    layers = tuple(layer for pair in CLASSIFIER.values() for layer in pair)
     return _heads(_Taker(folder, folder.tensors(layers)), kind, {})[1]
 
 
@@ -443,7 +386,7 @@ def _build(source: _Source, dictionary: Dictionary) -> Any:
     if source.labels:
         model.register_classification_head(HEAD, num_classes=len(source.labels))
     own = model.state_dict()
-    words = source.weights[f"{_ENCODER}embed_tokens.weight"]
+    words = source.weights[f"{ENCODER}embed_tokens.weight"]
     source.weights["encoder.lm_head.weight"] = words
     for name, value in own.items():
         if name.startswith("head_gates.") or name.endswith("version"):

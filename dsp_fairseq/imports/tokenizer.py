@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PruningError
-from .bert import architecture, head_labels, token_order
+from .bert import architecture, head_labels
 from .huggingface import PretrainedFolder
+from .names import token_order
 
 
 @dataclass(frozen=True)
