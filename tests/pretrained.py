@@ -111,7 +111,8 @@ def hidden_states(
         x = x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt()
         return x * tensors[f"{kind}.{name}.weight"] + tensors[f"{kind}.{name}.bias"]
 
-    positions = torch.arange(tokens.size(1)) + 2 * (kind == "roberta")
+    before = config.get("pad_token_id", 1) + 1 if kind == "roberta" else 0
+    positions = torch.arange(tokens.size(1)) + before
     x = tensors[f"{kind}.embeddings.word_embeddings.weight"][tokens]
     x = x + tensors[f"{kind}.embeddings.position_embeddings.weight"][positions]
     x = norm(

@@ -266,8 +266,8 @@ def _embeddings(
     words = words[torch.tensor(order)].clone()
     words[1] = 0.0  # that of padding
     positions = taker.take("embeddings.position_embeddings.weight")
-    if kind == "bert":
-        positions = torch.cat([torch.zeros(BEFORE_POSITIONS, positions.size(1)), positions])
+    first = _first_position(kind, taker.folder)
+    positions = torch.cat([torch.zeros(BEFORE_POSITIONS, positions.size(1)), positions[first:]])
     tables = {
         f"{ENCODER}embed_tokens.weight": words,
         f"{ENCODER}embed_positions.weight": positions,
@@ -281,12 +281,21 @@ def _embeddings(
             f"{taker.folder.path / WEIGHTS} has {types.size(0)} token types, dsp_roberta has 2: "
             "give --token-types fold, if it was trained with the first alone"
         )
-    positions = positions.clone()
     positions[BEFORE_POSITIONS:] += types[0]
     tables[f"{ENCODER}embed_positions.weight"] = positions
     if types.size(0) == 1:
         return tables, "folded into the positions: it has one"
     return tables, "folded into the positions: all tokens are of type 0, those of pairs too"
+
+
+def _first_position(kind: str, folder: PretrainedFolder) -> int:
+    """The row of the first token in their table of positions: RoBERTa's is behind the padding's."""
+    if kind == "bert":
+        return 0
+    pad = folder.config.get("pad_token_id", 1)
+    if not isinstance(pad, int) or pad < 0:
+        raise PruningError(f"{folder.path / CONFIG} has no valid pad_token_id: {pad!r}")
+    return pad + 1
 
 
 def _masked_tokens(taker: _Taker, kind: str, order: Sequence[int], width: int) -> dict[str, Tensor]:

@@ -54,7 +54,7 @@ ENCODER = "encoder.sentence_encoder."
 """How the names of the encoder's weights begin in fairseq."""
 
 BEFORE_POSITIONS = 2
-"""Rows of a table of positions in fairseq and in RoBERTa that no token has."""
+"""Rows of a table of positions in fairseq that no token has."""
 
 
 def token_order(kind: str, vocabulary: Sequence[str], path: Path) -> list[int]:

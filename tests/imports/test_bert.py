@@ -82,6 +82,21 @@ def test_hidden_states_and_classes_are_those_of_the_model(folder, tmp_path, kind
     assert task.cfg.separator_token == (2 if kind == "roberta" else None)
 
 
+@pytest.mark.parametrize("pad", [0, 5])
+def test_positions_begin_behind_the_number_of_the_padding(folder, tmp_path, pad):
+    """As RoBERTa counts them, whose padding has the number 1 by default."""
+    more = {"pad_token_id": pad, "max_position_embeddings": 32 + pad + 1}
+    source, config, tensors = folder("roberta", **more)
+    done = import_bert(source, tmp_path / "imported.pt")
+    assert done.args.max_positions == 32
+    model, task = _load(done.output, tmp_path)
+    ours, theirs, types = _inputs("roberta", task.source_dictionary, pair=True)
+    with torch.no_grad():
+        hidden = model(ours, features_only=True)[0]
+    expected = hidden_states(config, tensors, theirs, types)
+    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+
+
 def test_folded_token_types_are_those_of_a_single_sentence(folder, tmp_path):
     source, config, tensors = folder("bert")
     done = import_bert(source, tmp_path / "imported.pt", "fold")
@@ -234,6 +249,12 @@ def test_configurations_of_other_models(folder, tmp_path, change, said):
     source, config, _ = folder("bert")
     (source / "config.json").write_text(json.dumps({**config, **change}))
     assert said in _refusal(source, tmp_path / "imported.pt")
+
+
+def test_a_padding_that_is_no_number(folder, tmp_path):
+    source, config, _ = folder("roberta")
+    (source / "config.json").write_text(json.dumps({**config, "pad_token_id": None}))
+    assert "has no valid pad_token_id: None" in _refusal(source, tmp_path / "imported.pt")
 
 
 def test_vocabularies_of_other_models(folder, tmp_path):
