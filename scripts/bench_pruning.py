@@ -45,7 +45,7 @@ def bleu(ranked: Ranked, args: Namespace) -> float:
     """sacreBLEU of a split, translated by the export of these heads."""
     with tempfile.TemporaryDirectory() as folder:
         path, output = Path(folder) / "pruned.pt", Path(folder) / "output"
-        write_export(ranked.checkpoint, ranked.head_map, "pruned", path, path, args.data, "float32")
+        write_export(ranked.checkpoint, ranked.head_map, "pruned", path, path)
         command = [
             *(sys.executable, "-m", "fairseq_cli.generate", str(args.data), "--cpu"),
             *("--user-dir", str(USER_DIR), "--path", str(path), "--gen-subset", args.subset),

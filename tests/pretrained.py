@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,16 @@ def tensors_of(config: Mapping[str, Any], classes: int = 0) -> dict[str, Tensor]
 
 
 def write_pretrained(
-    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    vocabulary: Sequence[str] = (),
 ) -> Path:
-    """Writes a folder as ``save_pretrained`` does, with the vocabulary of its kind."""
+    """Writes a folder as ``save_pretrained`` does, with the vocabulary of its kind or another."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_file(dict(tensors), folder / "model.safetensors")
-    tokens = VOCABULARY[config["model_type"]]
+    tokens = vocabulary or VOCABULARY[config["model_type"]]
     if config["model_type"] == "bert":
         (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
     else:

@@ -9,8 +9,10 @@ from pathlib import Path
 from ..analysis.head_map import render_counts
 from ..errors import PruningError
 from ..export.export import Export, export_checkpoint
-from ..export.exporter import EXPORTERS
+from ..export.exporter import EXPORTERS, FormatOptions
 from .parser import CommandParser, command
+
+OUTPUT_HELP = "file to write (ctranslate2 and huggingface: folder)"
 
 
 def render(export: Export, format: str) -> str:
@@ -18,7 +20,7 @@ def render(export: Export, format: str) -> str:
     lines = [render_counts(export.head_map)]
     for name, (before, after) in (("parameters", export.parameters), ("bytes", export.bytes)):
         lines.append(f"{name:<12} {before:>13,} -> {after:>13,}   x {after / before:.3f}")
-    lines += EXPORTERS[format].notes(export.head_map)
+    lines += export.notes
     lines.append(f"signature    {export.signature}|format:{format}")
     if export.agreement is not None:
         lines.append(str(export.agreement))
@@ -32,13 +34,38 @@ def add_format_flags(parser: CommandParser) -> None:
     parser.add_argument(
         "--quantization", choices=sorted(quantizations), default="float32", help="ctranslate2 only"
     )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FOLDER",
+        help="huggingface only: the model that was imported, whose tokenizer files are copied and "
+        "whose numbers of tokens the export has (default: those of the dictionary, and no files)",
+    )
+    parser.add_argument(
+        "--remove-heads",
+        action="store_true",
+        help="huggingface only: remove closed heads, for transformers 4 (default: they are zeros)",
+    )
 
 
-def check_format_flags(args: argparse.Namespace) -> None:
-    """Raises ``PruningError`` for a quantization that the format does not have."""
-    if args.quantization not in EXPORTERS[args.format].quantizations:
-        owners = [name for name, e in EXPORTERS.items() if args.quantization in e.quantizations]
+def format_options(args: argparse.Namespace) -> FormatOptions:
+    """What the format is told.
+
+    Raises:
+        PruningError: it has no such flag, or no such quantization.
+    """
+    options = FormatOptions(
+        getattr(args, "data", None), args.quantization, args.tokenizer, args.remove_heads
+    )
+    own = EXPORTERS[args.format]
+    if options.quantization not in own.quantizations:
+        owners = [name for name, e in EXPORTERS.items() if options.quantization in e.quantizations]
         raise PruningError(f"--quantization belongs to --format {' or '.join(owners)}")
+    for name, exporter in EXPORTERS.items():
+        for flag in exporter.flags:
+            if getattr(options, flag) and flag not in own.flags:
+                raise PruningError(f"--{flag.replace('_', '-')} belongs to --format {name}")
+    return options
 
 
 def _parser() -> CommandParser:
@@ -52,9 +79,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint of fairseq-train")
     add_format_flags(parser)
-    parser.add_argument(
-        "--output", type=Path, required=True, help="file to write (ctranslate2: folder)"
-    )
+    parser.add_argument("--output", type=Path, required=True, help=OUTPUT_HELP)
     parser.add_argument(
         "--num-of-heads", help="K, for a checkpoint from before the freeze (default: its own)"
     )
@@ -76,14 +101,12 @@ def _parser() -> CommandParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-export``."""
     args = _parser().parse_args(argv)
-    check_format_flags(args)
     export = export_checkpoint(
         args.checkpoint,
         args.output,
         args.format,
         args.num_of_heads,
-        args.data,
-        args.quantization,
+        format_options(args),
         args.check,
     )
     print(render(export, args.format))

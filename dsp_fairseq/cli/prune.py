@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..analysis.ranked import Ranked
 from ..analysis.ranking import RANKINGS, RankingOptions
 from ..export.export import Export, prune_checkpoint
-from .export import add_format_flags, check_format_flags
+from .export import add_format_flags, format_options
 from .export import render as render_export
 from .parser import CommandParser, command, warnings_only
 from .rank_heads import add_batch_flags, number, parser_of
@@ -48,7 +48,7 @@ def _parser() -> CommandParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-prune``."""
     args = _parser().parse_args(argv)
-    check_format_flags(args)
+    told = format_options(args)
     options = RankingOptions(
         args.method,
         args.num_of_heads,
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     with warnings_only():
         ranked, export = prune_checkpoint(
-            args.checkpoint, args.output, args.data, options, args.format, args.quantization
+            args.checkpoint, args.output, args.data, options, args.format, told
         )
     print(render(ranked, export, args.format))
 

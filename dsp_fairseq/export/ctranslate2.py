@@ -16,7 +16,6 @@ from torch import nn
 from ..checkpoints.checkpoint import Checkpoint
 from ..data.dataspec import check_dictionaries
 from ..errors import PruningError
-from ..heads.head_map import HeadMap
 from ..modules.attention import GatedAttention
 from ..modules.head_rows import change_rows, spread_rows
 from .exporter import Exporter, Order, register_exporter
@@ -40,9 +39,10 @@ class CTranslate2Exporter(Exporter):
 
     def write(self, order: Order, output: Path, part: Path) -> int:
         pruned = pruned_checkpoint(order.source, order.head_map, output)
-        return write_ctranslate2(pruned, part, order.data, order.quantization)
+        return write_ctranslate2(pruned, part, order.options.data, order.options.quantization)
 
-    def notes(self, head_map: HeadMap) -> list[str]:
+    def notes(self, order: Order) -> list[str]:
+        head_map = order.head_map
         counts: dict[str, list[int]] = {}
         for site, heads in head_map.kept.items():
             counts.setdefault(site.kind.partition(".")[0], []).append(len(heads))

@@ -16,18 +16,29 @@ from ..estimators import ESTIMATORS
 from ..files import file_hash, in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
-from .exporter import EXPORTERS, Order
+from .exporter import EXPORTERS, FormatOptions, Order
 from .parity import Agreement, agree, direction_of, translate
+
+_PLAIN = FormatOptions()
 
 
 @dataclass(frozen=True)
 class Export:
-    """What an export did: parameters and bytes before and after, and what the check found."""
+    """What an export did.
+
+    Attributes:
+        head_map: the heads that were kept.
+        signature: where they come from.
+        parameters, bytes: before and after.
+        notes: what the format says of it.
+        agreement: what the check found.
+    """
 
     head_map: HeadMap
     signature: str
     parameters: tuple[int, int]
     bytes: tuple[int, int]
+    notes: list[str]
     agreement: Agreement | None
 
 
@@ -36,8 +47,7 @@ def export_checkpoint(
     output: Path,
     format: str,
     num_of_heads: str | None = None,
-    data: Path | None = None,
-    quantization: str = "float32",
+    options: FormatOptions = _PLAIN,
     check: Path | None = None,
 ) -> Export:
     """Exports a training checkpoint.
@@ -47,8 +57,7 @@ def export_checkpoint(
         output: a new file or folder.
         format: one of :data:`~dsp_fairseq.export.exporter.EXPORTERS`.
         num_of_heads: the budget, where the checkpoint is not frozen (default: the trained one).
-        data: folder of the dictionaries, for ``ctranslate2`` (default: that of the training).
-        quantization: one of the format's.
+        options: what the format is told.
         check: data whose test split is translated with both models.
 
     Raises:
@@ -69,7 +78,7 @@ def export_checkpoint(
             _check_data(checkpoint, check)
             direction = direction_of(checkpoint.config("task"))
             original = translate(source, check, direction, budget=num_of_heads)
-        export = write_export(checkpoint, head_map, format, output, part, data, quantization)
+        export = write_export(checkpoint, head_map, format, output, part, options)
         if check is not None:
             agreement = agree(original, EXPORTERS[format].translate(part, original))
     return replace(export, agreement=agreement)
@@ -81,7 +90,7 @@ def prune_checkpoint(
     data: Path,
     options: RankingOptions,
     format: str = "pruned",
-    quantization: str = "float32",
+    format_options: FormatOptions = _PLAIN,
 ) -> tuple[Ranked, Export]:
     """Ranks the heads of a dense checkpoint, repairs what is left and exports it.
 
@@ -91,7 +100,7 @@ def prune_checkpoint(
         data: folder of the dictionaries, and of the split that is looked at.
         options: the method, K, how much is repaired on, and more.
         format: one of :data:`~dsp_fairseq.export.exporter.EXPORTERS`.
-        quantization: one of the format's.
+        format_options: what it is told; its dictionaries are those of the data.
 
     Raises:
         PruningError: the output exists, or the checkpoint, the data, the budget or the format do
@@ -100,9 +109,8 @@ def prune_checkpoint(
     refuse_existing(output)
     with in_place_of(output) as part:
         ranked = rank_and_repair(source, data, options)
-        export = write_export(
-            ranked.checkpoint, ranked.head_map, format, output, part, data, quantization
-        )
+        told = replace(format_options, data=data)
+        export = write_export(ranked.checkpoint, ranked.head_map, format, output, part, told)
     return ranked, export
 
 
@@ -112,27 +120,27 @@ def write_export(
     format: str,
     output: Path,
     part: Path,
-    data: Path | None,
-    quantization: str,
+    options: FormatOptions = _PLAIN,
 ) -> Export:
     """Writes the file or folder ``part``, which will be called ``output``.
 
     Args:
         checkpoint: in memory, with the weights of all heads; its file goes into the signature.
         head_map: the heads to keep.
-        format, data, quantization: as in :func:`export_checkpoint`.
+        format, options: as in :func:`export_checkpoint`.
 
     Raises:
         PruningError: the format cannot hold this model.
     """
     weights, signature = checkpoint.weights, _signature(checkpoint, head_map)
-    order = Order(checkpoint, head_map, signature, data, quantization)
+    order = Order(checkpoint, head_map, signature, options)
     parameters = EXPORTERS[format].write(order, output, part)
     return Export(
         head_map,
         signature,
         (count_parameters(weights), parameters),
         (count_bytes(weights), _size(part)),
+        EXPORTERS[format].notes(order),
         None,
     )
 

@@ -13,6 +13,23 @@ from .parity import Hypothesis, Translations, translate
 
 
 @dataclass(frozen=True)
+class FormatOptions:
+    """What single formats can be told.
+
+    Attributes:
+        data: a folder with dictionaries, for formats that hold them (default: the training's).
+        quantization: one of the format's.
+        tokenizer: a folder with the tokenizer of the original model.
+        remove_heads: whether closed heads are removed, where the format has zeros for them.
+    """
+
+    data: Path | None = None
+    quantization: str = "float32"
+    tokenizer: Path | None = None
+    remove_heads: bool = False
+
+
+@dataclass(frozen=True)
 class Order:
     """What is to be exported.
 
@@ -20,15 +37,13 @@ class Order:
         source: the checkpoint; its weights are those of all heads.
         head_map: the heads to keep.
         signature: where they come from.
-        data: a folder with dictionaries, for formats that hold them.
-        quantization: one of the format's.
+        options: what the format was told.
     """
 
     source: Checkpoint
     head_map: HeadMap
     signature: str
-    data: Path | None
-    quantization: str
+    options: FormatOptions
 
 
 class Exporter(ABC):
@@ -38,11 +53,13 @@ class Exporter(ABC):
         name: as ``--format`` has it.
         help: a line for ``--help``.
         quantizations: the choices of ``--quantization``, the default first.
+        flags: those of :class:`FormatOptions` that this format alone has.
     """
 
     name: ClassVar[str]
     help: ClassVar[str]
     quantizations: ClassVar[tuple[str, ...]] = ("float32",)
+    flags: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def write(self, order: Order, output: Path, part: Path) -> int:
@@ -55,8 +72,8 @@ class Exporter(ABC):
             PruningError: the format cannot hold this model.
         """
 
-    def notes(self, head_map: HeadMap) -> list[str]:
-        """Lines for the command's table: what is to be known of these heads in this format."""
+    def notes(self, order: Order) -> list[str]:
+        """Lines for the command's table: what is to be known of this export."""
         return []
 
     def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:

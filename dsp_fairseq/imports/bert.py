@@ -429,7 +429,7 @@ def _state(source: _Source, model: Any, dictionary: Dictionary) -> dict[str, Any
     return {
         "args": None,
         "cfg": {
-            "common": {},
+            "common": {"seed": 1},  # fairseq's default, which its tasks ask for
             "model": source.args,
             "task": task,
             "criterion": {"_name": "dsp_sentence_prediction", **criterion},

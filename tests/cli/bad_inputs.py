@@ -27,7 +27,8 @@ class Case:
         command: its name.
         mistake: what is wrong, in the words of the table.
         arguments: of the command, given in a folder of its own; ``{corpus}`` is a prepared folder,
-            ``{frozen}``, ``{exported}`` and ``{stock}`` are checkpoints.
+            ``{frozen}``, ``{exported}``, ``{stock}``, ``{classifier}`` and ``{headless}`` are
+            checkpoints.
         message: a part of the line.
         files: what is in the folder.
         status: the exit status.
@@ -287,6 +288,24 @@ CHECKPOINT_CASES = [
     Case("dsp-export", "missing dictionaries for CTranslate2",
          "{frozen} --format ctranslate2 --data . --output out",
          ". holds no dictionaries"),
+    Case("dsp-export", "a tokenizer for a format that has none",
+         "{frozen} --tokenizer . --output out.pt", "--tokenizer belongs to --format huggingface"),
+    Case("dsp-export", "heads to remove from a format that has none",
+         "{frozen} --remove-heads --output out.pt",
+         "--remove-heads belongs to --format huggingface"),
+    Case("dsp-export", "a translation model for transformers",
+         "{frozen} --format huggingface --output out",
+         "--format huggingface holds classifiers of dsp_roberta, not dsp_transformer"),
+    Case("dsp-export", "a model without classes for transformers",
+         "{headless} --format huggingface --output out", "has no classification head"),
+    Case("dsp-export", "a tokenizer of another model",
+         "{classifier} --format huggingface --tokenizer . --output out",
+         "the tokenizer of . has 6 tokens, and they are not the 15 of",
+         {"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"}),
+    Case("dsp-export", "a folder without a tokenizer",
+         "{classifier} --format huggingface --tokenizer . --output out", ". has no vocabulary"),
+    Case("dsp-export", "a full disk, of a folder", "{classifier} --format huggingface --output out",
+         "cannot write out", disk=5000),
     Case("dsp-heads", "no such checkpoint", "no.pt", "cannot read no.pt"),
     Case("dsp-heads", "a checkpoint cut off in the middle", "half.pt",
          "half.pt is not a checkpoint that can be loaded", {"half.pt": _half}),

@@ -18,10 +18,12 @@ import pytest
 import torch
 from bad_inputs import CASES, Case
 from fairseq.data import Dictionary
+from pretrained import LABELS, config_of, tensors_of, write_pretrained
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.export.fairseq import dense_checkpoint
+from dsp_fairseq.imports.bert import import_bert
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
@@ -66,6 +68,15 @@ def headless(train_pairs, tmp_path_factory) -> Path:
     state["model"] = {n: v for n, v in state["model"].items() if "classification" not in n}
     torch.save(state, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory) -> Path:
+    """A checkpoint of a classifier of three classes, with all its heads."""
+    folder = tmp_path_factory.mktemp("classifier")
+    config = config_of("bert", id2label=dict(enumerate(LABELS)))
+    write_pretrained(folder / "m", config, tensors_of(config, 3))
+    return import_bert(folder / "m", folder / "checkpoint.pt").output
 
 
 @contextmanager
@@ -150,7 +161,7 @@ def fail(request, monkeypatch, tmp_path, capsys):
 
 def _places(case: Case, request) -> dict[str, Path]:
     places = {"frozen": bad_inputs.FROZEN, "exported": bad_inputs.EXPORTED}
-    for name in ("corpus", "stock", "headless"):
+    for name in ("corpus", "stock", "classifier", "headless"):
         if f"{{{name}}}" in case.arguments:
             places[name] = request.getfixturevalue(name)
     return places

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -233,6 +235,13 @@ def test_the_nli_page(reader):
         assert read_head_map(reader.folder / name).mask.sum() == 2
     assert re.search(r"accuracy \d", printed)
     assert re.search(r"^compared .* \(McNemar, exact\)$", printed, re.M)
+    assert (reader.folder / "nli-transformers/vocab.txt").exists()
+    (serve,) = blocks("docs/nli.md", "python")
+    (reader.folder / "serve.py").write_text(serve)
+    if find_spec("transformers"):
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        said = reader.paste("python serve.py", PYTHONPATH=path, HF_HUB_OFFLINE="1")
+        assert said.split()[-1] in ("entailment", "neutral", "contradiction")
 
 
 @pytest.mark.slow

@@ -67,4 +67,4 @@ def test_a_format_that_fails_leaves_nothing(shapes_format, checkpoint, tmp_path,
 
 
 def test_the_formats_that_come_with_the_package():
-    assert set(EXPORTERS) == {"pruned", "fairseq", "ctranslate2"}
+    assert set(EXPORTERS) == {"pruned", "fairseq", "ctranslate2", "huggingface"}
