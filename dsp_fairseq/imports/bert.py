@@ -266,7 +266,7 @@ def _embeddings(
     words = words[torch.tensor(order)].clone()
     words[1] = 0.0  # that of padding
     positions = taker.take("embeddings.position_embeddings.weight")
-    first = _first_position(kind, taker.folder)
+    first = first_position(kind, taker.folder)
     positions = torch.cat([torch.zeros(BEFORE_POSITIONS, positions.size(1)), positions[first:]])
     tables = {
         f"{ENCODER}embed_tokens.weight": words,
@@ -288,8 +288,12 @@ def _embeddings(
     return tables, "folded into the positions: all tokens are of type 0, those of pairs too"
 
 
-def _first_position(kind: str, folder: PretrainedFolder) -> int:
-    """The row of the first token in their table of positions: RoBERTa's is behind the padding's."""
+def first_position(kind: str, folder: PretrainedFolder) -> int:
+    """The row of the first token in their table of positions: RoBERTa's is behind the padding's.
+
+    Raises:
+        PruningError: the number of the padding is none.
+    """
     if kind == "bert":
         return 0
     pad = folder.config.get("pad_token_id", 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PruningError
-from .bert import architecture, head_labels
+from .bert import architecture, first_position, head_labels
 from .huggingface import PretrainedFolder
 from .names import token_order
 
@@ -53,8 +53,7 @@ class PretrainedTokenizer:
             tokenizer,
             [vocabulary[number] for number in order],
             head_labels(folder),
-            # RoBERTa's table has two rows that no token uses.
-            folder.number("max_position_embeddings") - 2 * (kind == "roberta"),
+            folder.number("max_position_embeddings") - first_position(kind, folder),
             1 + (kind == "roberta"),
         )
 
