@@ -32,12 +32,17 @@ class GatedAttention(MultiheadAttention):
             may change the projection.
     """
 
+    _qkv_weight: Tensor | None
+    _qkv_bias: Tensor | None
+
     def __init__(self, embed_dim: int, num_heads: int, **kwargs: Any) -> None:
         super().__init__(embed_dim, num_heads, **kwargs)
         self.present = tuple(range(num_heads))
         self.on_heads: Callable[[Tensor, Tensor, Tensor | None], None] | None = None
         self._gate: Tensor | None = None
         self._kept: Tensor | None = None
+        self.register_buffer("_qkv_weight", None, persistent=False)
+        self.register_buffer("_qkv_bias", None, persistent=False)
 
     # ---- which heads take part
 
@@ -70,11 +75,25 @@ class GatedAttention(MultiheadAttention):
         _replace(self.out_proj, out, self.out_proj.bias)
         self.present = tuple(self.present[row] for row in self._kept.tolist())
         self.num_heads = len(self.present)
-        self._kept = None
+        self._kept = self._qkv_weight = self._qkv_bias = None
 
     def make_generation_fast_(self, **kwargs: Any) -> None:
-        """fairseq's hook before generation: nobody asks for the closed heads any more."""
+        """fairseq's hook before generation: nobody asks for the closed heads any more.
+
+        In self-attention, q, k and v become one product: a call costs more than its arithmetic
+        where a few heads see a few sentences. Their weights become views of its weight, so that
+        what is loaded later reaches both.
+        """
         self.remove_closed_heads()
+        if not self.self_attention or not self.present:
+            return
+        linears = (self.q_proj, self.k_proj, self.v_proj)
+        for name in ("weight", "bias"):
+            parts = [getattr(linear, name).detach() for linear in linears]
+            fused = torch.cat(parts)
+            setattr(self, f"_qkv_{name}", fused)
+            for linear, part in zip(linears, fused.split([len(p) for p in parts]), strict=True):
+                getattr(linear, name).data = part
 
     def prepare_for_onnx_export_(self) -> None:
         raise PruningError("ONNX export of a gated transformer is not supported")
@@ -143,7 +162,7 @@ class GatedAttention(MultiheadAttention):
             key, value: ``[S, B, C]``, or ``[S, B / beams, C]`` where beams share them; with
                 ``static_kv`` read at the first step only.
             key_padding_mask: ``[B, S]`` or ``[B / beams, S]``, true at padding.
-            incremental_state: caches keys and values ``[B, H, S, D]`` between decoding steps;
+            incremental_state: caches keys and values ``[B, 2*H, S, D]`` between decoding steps;
                 those of the encoder once for all beams of a sentence.
             need_weights: return the attention weights, averaged over the heads.
             static_kv: key and value do not change between steps.
@@ -161,19 +180,19 @@ class GatedAttention(MultiheadAttention):
         if heads == 0:
             return self._bias_only(query, key, key_padding_mask, need_weights, need_head_weights)
 
-        (wq, bq), (wk, bk), (wv, bv) = self._inputs()
         cache = self._get_input_buffer(incremental_state) if incremental_state is not None else {}
-        q = self._split(F.linear(query, wq, bq), heads)
-        if static_kv and "prev_key" in cache:
-            k, v = cache["prev_key"], cache["prev_value"]
+        cached = static_kv and "prev_key_value" in cache
+        source = query if self.self_attention or key is None else key
+        q, *new = self._project_in(query, None if cached else source, heads)
+        if cached:
+            k, v = cache["prev_key_value"].split(heads, 1)
             key_padding_mask = cache["prev_key_padding_mask"]
+        elif incremental_state is not None:
+            k, v = self._extend(cache, torch.cat(new, 1), key_padding_mask, static_kv)
+            key_padding_mask = cache["prev_key_padding_mask"]
+            self._set_input_buffer(incremental_state, cache)
         else:
-            source = query if self.self_attention or key is None else key
-            k = self._split(F.linear(source, wk, bk), heads)
-            v = self._split(F.linear(source, wv, bv), heads)
-            if incremental_state is not None:
-                k, v, key_padding_mask = self._extend(cache, k, v, key_padding_mask, static_kv)
-                self._set_input_buffer(incremental_state, cache)
+            k, v = new
         mask = _merge_masks(attn_mask, key_padding_mask, q.dtype)
         out, weights = self._attend(q, k, v, mask, need_weights or need_head_weights)
         out = out.permute(2, 0, 1, 3).reshape(target_len, batch, heads * self.head_dim)
@@ -209,32 +228,46 @@ class GatedAttention(MultiheadAttention):
             weights = None if weights is None else _unfold_beams(weights, beams)
         return out, weights
 
+    def _project_in(self, query: Tensor, source: Tensor | None, heads: int) -> Sequence[Tensor]:
+        """q ``[B, H, T, D]`` and, where there is a source, k and v ``[B, H, S, D]``."""
+        fused = self._qkv_weight
+        if fused is not None and source is query and self._kept is None and not self.training:
+            together = F.linear(query, fused, self._qkv_bias)
+            return self._split(together, 3 * heads).split(heads, 1)
+        read = (query,) if source is None else (query, source, source)
+        return [
+            self._split(F.linear(x, weight, bias), heads)
+            for x, (weight, bias) in zip(read, self._inputs(), strict=False)
+        ]
+
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """``[T, B, H*D]`` -> ``[B, H, T, D]``."""
         return x.view(x.size(0), x.size(1), heads, self.head_dim).permute(1, 2, 0, 3)
 
     def _extend(
-        self,
-        cache: dict[str, Tensor | None],
-        k: Tensor,
-        v: Tensor,
-        padding: Tensor | None,
-        static_kv: bool,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Puts new keys and values behind the cached ones, and all of them into the cache."""
-        before_k, before_v = cache.get("prev_key"), cache.get("prev_value")
-        if before_k is not None and before_v is not None:
-            k = torch.cat([before_k, k], dim=2)
-            v = torch.cat([before_v, v], dim=2)
+        self, cache: dict[str, Tensor | None], new: Tensor, padding: Tensor | None, static_kv: bool
+    ) -> Sequence[Tensor]:
+        """Puts new keys and values ``[B, 2*H, S, D]`` and their padding behind those in the cache.
+
+        Keys and values are one tensor, so that fairseq reorders one.
+
+        Returns:
+            all keys and all values.
+        """
+        before = cache.get("prev_key_value")
+        if before is not None:
+            new = torch.cat([before, new], dim=2)
+        if static_kv and padding is not None and not padding.any():
+            padding = None
         padding = self._append_prev_key_padding_mask(
             key_padding_mask=padding,
             prev_key_padding_mask=cache.get("prev_key_padding_mask"),
-            batch_size=k.size(0),
-            src_len=k.size(2),
+            batch_size=new.size(0),
+            src_len=new.size(2),
             static_kv=static_kv,
         )
-        cache.update(prev_key=k, prev_value=v, prev_key_padding_mask=padding)
-        return k, v, padding
+        cache.update(prev_key_value=new, prev_key_padding_mask=padding)
+        return new.chunk(2, 1)
 
     def _bias_only(
         self,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
+import torch.nn.functional as F
 from fairseq.sequence_generator import SequenceGenerator
+
+from dsp_fairseq.modules.attention import GatedAttention
 
 
 def _search(models, task, batch, beam, **settings):
@@ -73,3 +78,65 @@ def test_attention_weights_are_there_for_alignment(build, task, batch):
         assert weights.shape == (7, len(best["tokens"]))
         torch.testing.assert_close(weights.sum(0), torch.ones(weights.size(1)))
         assert weights[:2].abs().max() == 0  # the two padded source positions
+
+
+def _self_attention(heads=4, kept=(0, 2, 3)):
+    torch.manual_seed(1)
+    module = GatedAttention(16, heads, self_attention=True).eval()
+    module.use_heads(kept)
+    return module
+
+
+def _decode(module, x):
+    state: dict = {}
+    return torch.cat([module(step, step, step, incremental_state=state)[0] for step in x.split(1)])
+
+
+def test_fast_generation_projects_once_and_gives_the_same():
+    module, x = _self_attention(), torch.randn(5, 3, 16)
+    whole, steps = module(x, x, x)[0], _decode(module, x)
+    names = set(module.state_dict())
+    module.make_generation_fast_()
+    with mock.patch.object(F, "linear", wraps=F.linear) as linear:
+        torch.testing.assert_close(module(x, x, x)[0], whole)
+    assert linear.call_count == 2
+    torch.testing.assert_close(_decode(module, x), steps)
+    torch.testing.assert_close(_decode(module.double(), x.double()).float(), steps)
+    assert set(module.state_dict()) == names
+
+
+def test_weights_loaded_after_fast_generation_count():
+    module, other, x = _self_attention(), _self_attention(), torch.randn(5, 3, 16)
+    module.make_generation_fast_()
+    other.remove_closed_heads()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.normal_()
+    module.load_state_dict(other.state_dict())
+    torch.testing.assert_close(module(x, x, x)[0], other(x, x, x)[0])
+
+
+def test_heads_closed_after_fast_generation_are_closed():
+    module, other, x = _self_attention(), _self_attention(kept=(2,)), torch.randn(5, 3, 16)
+    expected = other(x, x, x)[0]
+    module.make_generation_fast_()
+    module.use_heads((2,))
+    torch.testing.assert_close(module(x, x, x)[0], expected)
+    module.remove_closed_heads()
+    torch.testing.assert_close(module(x, x, x)[0], expected)
+
+
+def test_padding_is_forgotten_only_where_there_is_none():
+    torch.manual_seed(1)
+    module = GatedAttention(16, 4, encoder_decoder_attention=True).eval()
+    query, source = torch.randn(1, 2, 16), torch.randn(6, 2, 16)
+    none = torch.zeros(2, 6, dtype=torch.bool)
+    some = none.clone()
+    some[1, 4:] = True
+    for padding, cached in ((none, None), (some, some)):
+        state: dict = {}
+        for _ in range(2):
+            step = module(query, source, source, padding, state, static_kv=True)[0]
+            torch.testing.assert_close(step, module(query, source, source, padding)[0])
+        kept = module._get_input_buffer(state)["prev_key_padding_mask"]
+        assert (cached is None and kept is None) or torch.equal(kept.bool(), cached)
