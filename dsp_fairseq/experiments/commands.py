@@ -105,7 +105,6 @@ def training_in_processes(processes: int, arguments: Sequence[str], cpu: bool) -
     if processes == 1:
         return ["fairseq-train", *words]
     if not any(word.partition("=")[0] == "--ddp-backend" for word in words):
-        # The other wrappers wait for the gradients of closed heads.
         words += ["--ddp-backend", "legacy_ddp"]
     torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(processes), "--no-python"]
     if not cpu:

@@ -214,7 +214,6 @@ _HYDRA_GROUP = {
     "store_ema": "ema",
     "ddp_backend": "distributed_training",
     "distributed_world_size": "distributed_training",
-    "find_unused_parameters": "distributed_training",
     "task": "",
     "data": "task",
     "source_lang": "task",
@@ -246,6 +245,18 @@ def training_flag(args: Any, name: str) -> Any:
         return getattr(args, name, None)
     value = OmegaConf.select(args._get_root(), f"{_HYDRA_GROUP[name]}.{name}".lstrip("."))
     return value.get("_name") if isinstance(value, DictConfig) else value
+
+
+def expect_unused_parameters(args: Any) -> None:
+    """Sets ``--find-unused-parameters``, which only PyTorch's own DDP reads.
+
+    Without it that waits for the gradients of frozen importance and of closed heads, which never
+    come. ``args`` is what :func:`training_flag` takes.
+    """
+    if not isinstance(args, DictConfig):
+        args.find_unused_parameters = True
+    elif "distributed_training" in args._get_root():
+        args._get_root()["distributed_training"].find_unused_parameters = True
 
 
 def as_namespace(args: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
@@ -22,7 +23,13 @@ from ..heads.layout import parse_kept_heads
 from ..modules.attention import GatedAttention
 from .distillation import Distillation, load_distillation
 from .ending import at_the_end, updates_by_epochs
-from .flags import PruningConfig, add_pruning_flags, as_namespace, training_flag
+from .flags import (
+    PruningConfig,
+    add_pruning_flags,
+    as_namespace,
+    expect_unused_parameters,
+    training_flag,
+)
 from .gates import FixedHeads, HeadGates
 from .hooks import FairseqHooks
 from .nonfinite import UpdateWatch
@@ -94,6 +101,9 @@ class HeadPruningMixin(FairseqHooks):
         """Builds the model from fairseq-train's namespace or fairseq-hydra-train's config."""
         if getattr(args, "kept_heads", None) is not None:
             resolve_kept_heads(args)
+        expect_unused_parameters(args)
+        if isinstance(args, DictConfig):
+            expect_unused_parameters(args)  # fairseq-train's are looked at when they are parsed
         args = as_namespace(args)
         inspect.unwrap(ARCH_CONFIG_REGISTRY[cls.family.name])(args)
         refuse_unsupported(args, cls.family)

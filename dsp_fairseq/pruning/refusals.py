@@ -12,7 +12,7 @@ from fairseq.criterions import CRITERION_REGISTRY
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family, model_name
 from .criterion import GateCriterionMixin
-from .flags import training_flag
+from .flags import expect_unused_parameters, training_flag
 
 _UNSUPPORTED: tuple[tuple[str, str], ...] = (
     ("quant_noise_pq", "--quant-noise-pq"),
@@ -51,18 +51,7 @@ def refuse_unsupported(args: Any, family: Family) -> None:
         raise PruningError(
             "--fp16 merges all parameters into one, importance too: add --fp16-no-flatten-grads"
         )
-    backend = getattr(args, "ddp_backend", None)
     refuse_sharding(args)
-    waits_for_all = backend in ("c10d", "pytorch_ddp")
-    if (
-        (getattr(args, "distributed_world_size", None) or 1) > 1
-        and waits_for_all
-        and not getattr(args, "find_unused_parameters", False)
-    ):
-        raise PruningError(
-            f"--ddp-backend {backend} waits for the gradients of frozen importance and closed "
-            "heads, which never come: use --ddp-backend legacy_ddp, or add --find-unused-parameters"
-        )
 
 
 def refuse_training(args: Any, family: Family) -> None:
@@ -93,6 +82,13 @@ def refuse_training(args: Any, family: Family) -> None:
     for flag in ("fp16", "amp"):
         if training_flag(args, flag) and without_gpu:
             raise PruningError(f"--{flag} needs a GPU: leave it out to train on a CPU")
+    backend, processes = (
+        training_flag(args, name) for name in ("ddp_backend", "distributed_world_size")
+    )
+    if without_gpu and backend in ("c10d", "pytorch_ddp") and (processes or 1) > 1:
+        raise PruningError(
+            f"fairseq's --ddp-backend {backend} needs GPUs: on CPUs use --ddp-backend legacy_ddp"
+        )
 
 
 def refuse_sharding(args: Any) -> None:
@@ -124,6 +120,7 @@ def checked_when_parsed(
         refuse_sharding(args)
         # Afterwards they are a configuration with a name, in other commands too.
         if not hasattr(args, "_name"):
+            expect_unused_parameters(args)
             check_data(args)
         fill_in(args)
 

@@ -40,6 +40,15 @@ from dsp_fairseq.pruning.gates import HeadGates
 from fairseq_cli.train import cli_main
 drawn, seen = {{}}, []
 forward, begin = HeadGates.forward, HeadGates.begin_forward
+if "--ddp-backend=pytorch_ddp" in sys.argv:
+    # fairseq names a GPU to PyTorch's DDP, which is what we refuse; here it runs on CPUs.
+    import fairseq.models.distributed_fairseq_model as wrappers
+    from dsp_fairseq.pruning import mixin
+    ddp = wrappers.DistributedDataParallel
+    wrappers.DistributedDataParallel = lambda **flags: ddp(
+        **{{**flags, "device_ids": None, "output_device": None}}
+    )
+    mixin.refuse_training = lambda args, family: None
 def record(self):
     gates = forward(self)
     drawn.setdefault(self.num_updates, []).append(gates.detach().clone())
@@ -137,13 +146,14 @@ def alone(train, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_interrupted_equal_one_of_two_micro_batches(launch, alone, tmp_path):
-    folder = tmp_path / "two"
-    before, ranks = launch(2, folder, "--max-update", "3")
+@pytest.mark.parametrize("backend", ["legacy_ddp", "pytorch_ddp"])
+def test_two_processes_interrupted_equal_one_of_two_micro_batches(launch, alone, tmp_path, backend):
+    folder, backend = tmp_path / "two", f"--ddp-backend={backend}"
+    before, ranks = launch(2, folder, "--max-update", "3", backend)
     assert sorted(ranks[0]["drawn"]) == [0, 1, 2]
     for mine, theirs in zip(*(rank["drawn"].values() for rank in ranks), strict=True):
         assert torch.equal(mine[0], theirs[0])
-    after, ranks = launch(2, folder)
+    after, ranks = launch(2, folder, backend)
     assert "froze 6 of 24 heads" in after
     _assert_ranks_agree(ranks, 2)
 
@@ -156,7 +166,7 @@ def test_two_processes_interrupted_equal_one_of_two_micro_batches(launch, alone,
 
 @pytest.mark.slow
 def test_four_processes_equal_one_of_four_micro_batches(launch, alone, tmp_path):
-    out, ranks = launch(4, tmp_path / "four")
+    out, ranks = launch(4, tmp_path / "four", "--ddp-backend=pytorch_ddp")
     _assert_ranks_agree(ranks, 4)
     log, one = alone(4)
     assert _losses(out) == pytest.approx(_losses(log), abs=2e-3)
@@ -179,13 +189,15 @@ def test_two_processes_learn_from_one_teacher(launch, alone, train, tmp_path):
 
 
 @pytest.mark.slow
-def test_pipelined_holds_the_weights_in_two_processes(launch, train, tmp_path):
+@pytest.mark.parametrize("backend", ["legacy_ddp", "pytorch_ddp"])
+def test_pipelined_holds_the_weights_in_two_processes(launch, train, tmp_path, backend):
     dense = tmp_path / "dense/checkpoint_last.pt"
     assert train(dense.parent, "--max-update", "2", gated=False).status == 0
     folder = tmp_path / "pipelined"
     _, ranks = launch(
         *(2, folder, "--pruning-mode", "pipelined", "--finetune-from-model", dense),
         *("--finetune-updates", "2", "--save-interval-updates", "2", "--update-freq", "2"),
+        f"--ddp-backend={backend}",
     )
     _assert_ranks_agree(ranks, 2)
     assert all(len(gates) == 2 and torch.equal(*gates) for gates in ranks[0]["drawn"].values())

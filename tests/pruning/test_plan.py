@@ -43,10 +43,6 @@ from dsp_fairseq.errors import CommandExit
         ({"optimizer": "adam"}, "use --optimizer dsp_adam"),
         ({"fp16": True}, "add --fp16-no-flatten-grads"),
         ({"ddp_backend": "fully_sharded"}, "--ddp-backend fully_sharded is not supported"),
-        (
-            {"ddp_backend": "pytorch_ddp", "distributed_world_size": 2},
-            "use --ddp-backend legacy_ddp, or add --find-unused-parameters",
-        ),
     ],
 )
 def test_mistakes_are_named(build, flags, message):

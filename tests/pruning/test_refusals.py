@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.heads.family import family_of
+from dsp_fairseq.pruning.flags import expect_unused_parameters
+from dsp_fairseq.pruning.refusals import refuse_training
+
 
 def test_several_processes_are_accepted_where_absent_gradients_are(build):
     build(6, ddp_backend="legacy_ddp", distributed_world_size=2)
-    build(6, ddp_backend="pytorch_ddp", distributed_world_size=2, find_unused_parameters=True)
+    build(6, ddp_backend="pytorch_ddp", distributed_world_size=2)
     build(6, ddp_backend="pytorch_ddp", distributed_world_size=1)
 
 
 def test_unflattened_fp16_is_accepted(build):
     build(6, fp16=True, fp16_no_flatten_grads=True)
     build(6, fp16=True, memory_efficient_fp16=True)
+
+
+def test_processes_on_cpus_need_the_other_wrapper():
+    flags = {"cpu": True, "criterion": "dsp_label_smoothed_cross_entropy"}
+    family = family_of(Namespace(_name="dsp_transformer"))
+    refuse_training(Namespace(**flags, ddp_backend="pytorch_ddp", distributed_world_size=1), family)
+    refuse_training(Namespace(**flags, ddp_backend="legacy_ddp", distributed_world_size=2), family)
+    with pytest.raises(PruningError, match="on CPUs use --ddp-backend legacy_ddp"):
+        refuse_training(
+            Namespace(**flags, ddp_backend="pytorch_ddp", distributed_world_size=2), family
+        )
+
+
+def test_a_training_tells_pytorch_ddp_of_parameters_without_gradients():
+    parsed = Namespace()
+    expect_unused_parameters(parsed)
+    assert parsed.find_unused_parameters
+    config = OmegaConf.create(
+        {"model": {"num_of_heads": 6}, "distributed_training": {"find_unused_parameters": False}}
+    )
+    expect_unused_parameters(config.model)
+    assert config.distributed_training.find_unused_parameters
+    alone = OmegaConf.create({"model": {"num_of_heads": 6}})
+    expect_unused_parameters(alone.model)
+    assert alone == {"model": {"num_of_heads": 6}}
