@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ..evaluation.paired import SIGNIFICANT
 from ..experiments.results import DENSE, FinishedRun, spread
 from .page import escape
-from .significance import SIGNIFICANT, Comparison
+from .significance import Comparison
 
 NONE = "–"
 

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from ..analysis.head_plot import render
 from ..errors import PruningError
+from ..evaluation.paired import SIGNIFICANT
 from ..experiments.logs import Curve, read_curve
 from ..experiments.results import Sweep, groups, read_sweep
 from ..files import in_place_of
 from . import figures
 from .columns import CONTESTS, RESULTS, RUNS, table
 from .page import escape, to_html
-from .significance import NO_RANKING, SEEDS_TO_RANK, SIGNIFICANT, Comparison, RecipeRuns, gather
+from .significance import NO_RANKING, SEEDS_TO_RANK, Comparison, RecipeRuns, gather
 
 GENERATOR = "dsp-report"
 
@@ -110,9 +111,8 @@ def _notes(recipe: RecipeRuns) -> Iterator[str]:
         yield f"{title}: {', '.join(found)}{differ}"
     contests = [test for contest in recipe.contests for test in contest.tests]
     for test in [*recipe.against_dense.values(), *contests][:1]:
-        on = "detokenised text" if recipe.plain else "tokenised text, since the data is not there"
         yield (
-            f"Paired bootstrap on {on}: `{test.signature}`. Counted are the seeds with "
+            f"{recipe.tests.method}: `{test.signature}`. Counted are the seeds with "
             f"p < {SIGNIFICANT}."
         )
     few = [
@@ -207,7 +207,7 @@ def _missing(recipe: RecipeRuns) -> Iterator[str]:
     others = [
         row.first.id
         for row in _run_rows(recipe)
-        if recipe.plain
+        if recipe.tests.on_scores
         and row.tests
         and abs(row.tests[0].difference - (row.difference or 0.0)) > 0.02
     ]

@@ -1,48 +1,19 @@
-"""Who is ahead: paired bootstrap between runs, by sacreBLEU, on what fairseq-generate printed."""
+"""Who is ahead: paired tests between the runs of a sweep."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sacrebleu.metrics import BLEU
-from sacrebleu.significance import PairedTest, Result
 from tqdm import tqdm
 
-from dsp_text.subwords import join_subwords
-
 from ..errors import PruningError
-from ..evaluation.bleu import bleu_metric, plain_texts
-from ..evaluation.generated import read_generated
-from ..evaluation.references import read_references
+from ..evaluation.bootstrap import Texts
+from ..evaluation.paired import Output, Paired, PairedTests
 from ..experiments.results import FinishedRun, Sweep, data_folder, dense_runs, groups, spread
 
-RESAMPLES = 1000
-BOOTSTRAP_SEED = 12345
-SIGNIFICANT = 0.05
 SEEDS_TO_RANK = 3
 NO_RANKING = "fewer than three seeds: no ranking"
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A paired bootstrap: BLEU of a run less that of a baseline.
-
-    ``p_value`` is the chance of a difference as large if the two were equally good.
-    """
-
-    difference: float
-    p_value: float
-    signature: str
-
-    @property
-    def significant(self) -> bool:
-        """Whether p is below :data:`SIGNIFICANT`."""
-        return self.p_value < SIGNIFICANT
 
 
 @dataclass(frozen=True)
@@ -90,7 +61,7 @@ class RecipeRuns:
     Attributes:
         runs: the pruned ones.
         dense: the dense runs that they are compared with.
-        plain: whether paired tests are on detokenised text.
+        tests: what compares two of them.
         against_dense: by the id of a run, the paired test against its dense partner.
         contests: the best method of each budget against the others.
     """
@@ -98,7 +69,7 @@ class RecipeRuns:
     name: str
     runs: Sequence[FinishedRun]
     dense: Sequence[FinishedRun]
-    plain: bool = True
+    tests: PairedTests
     against_dense: dict[str, Paired] = field(default_factory=dict)
     contests: list[Comparison] = field(default_factory=list)
 
@@ -124,16 +95,24 @@ def gather(sweep: Sweep) -> list[RecipeRuns]:
         dense = dense_runs(sweep, name)
         runs = [run for run in sweep.runs if run.recipe == name and not run.is_dense]
         _check_layouts(name, [*runs, *dense])
-        data = next(filter(None, map(data_folder, [*runs, *dense])), None)
-        texts = Texts([*runs, *dense], data)
-        recipe = RecipeRuns(name, runs, dense, plain=data is not None)
+        tests = _tests([*runs, *dense])
+        recipe = RecipeRuns(name, runs, dense, tests)
         for partner in tqdm(dense, desc=f"tests against dense, {name}", disable=None):
             own = [run for run in runs if recipe.partner(run) is partner]
-            recipe.against_dense.update(texts.compare(partner, own))
+            found = tests.compare(partner.id, [run.id for run in own])
+            recipe.against_dense.update(found)
         for first, second in tqdm(_rivals(runs), desc=f"tests of methods, {name}", disable=None):
-            recipe.contests.append(_contest(texts, first, second))
+            recipe.contests.append(_contest(tests, first, second))
         recipes.append(recipe)
     return recipes
+
+
+def _tests(runs: Sequence[FinishedRun]) -> PairedTests:
+    outputs = {
+        run.id: Output(run.folder / "test.out", run.scores["test"]["sacrebleu"].signature)
+        for run in runs
+    }
+    return Texts(outputs, next(filter(None, map(data_folder, runs)), None))
 
 
 def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
@@ -163,7 +142,7 @@ def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[F
     return pairs
 
 
-def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) -> Comparison:
+def _contest(tests: PairedTests, first: list[FinishedRun], second: list[FinishedRun]) -> Comparison:
     # Over the seeds that both have; with none in common, over what there is.
     common = {run.seed for run in first} & {run.seed for run in second}
     if common:
@@ -171,72 +150,10 @@ def _contest(texts: Texts, first: list[FinishedRun], second: list[FinishedRun]) 
     if mean_bleu(first) < mean_bleu(second):
         first, second = second, first
     rivals = {run.seed: run for run in second}
-    pairs = [texts.compare(rivals[run.seed], [run]) for run in first if run.seed in common]
+    pairs = [tests.compare(rivals[run.seed].id, [run.id]) for run in first if run.seed in common]
     return Comparison(first, second, [test for pair in pairs for test in pair.values()])
 
 
 def mean_bleu(runs: Iterable[FinishedRun]) -> float:
     """Mean sacreBLEU of the test split."""
     return spread(run.score("sacrebleu") for run in runs).mean
-
-
-class Texts:
-    """The test sets as the runs of one recipe translated them.
-
-    Args:
-        runs: those without a complete ``test.out`` are left out.
-        data: the prepared folder: BLEU is then that of ``dsp-score``, of plain text. Without it,
-            BLEU is that of the tokens as they stand.
-    """
-
-    def __init__(self, runs: Iterable[FinishedRun], data: Path | None) -> None:
-        self._known = None if data is None else read_references(data, "test")
-        words = join_subwords("bpe")
-        self._texts: dict[str, tuple[list[str], list[str]]] = {}
-        for run in runs:
-            path = run.folder / "test.out"
-            with suppress(PruningError):
-                if self._known is not None:
-                    self._texts[run.id] = plain_texts(path, self._known)
-                else:
-                    generated, targets = read_generated(path)
-                    self._texts[run.id] = list(map(words, generated)), list(map(words, targets))
-
-    def _metric(self, run: FinishedRun) -> BLEU:
-        """The metric that fits these texts, with the tokeniser that a run was scored with."""
-        if self._known is None:
-            return BLEU(tokenize="none", force=True)
-        signature = run.scores["test"]["sacrebleu"].signature
-        return bleu_metric(signature, self._known[0].lowercase)
-
-    def compare(self, baseline: FinishedRun, runs: Sequence[FinishedRun]) -> Mapping[str, Paired]:
-        """Tests runs against a baseline on the same resampled test sets.
-
-        Returns:
-            by the id of a run, for those with a complete ``test.out`` of the baseline's test set.
-        """
-        expected, references = self._texts.get(baseline.id, ([], []))
-        texts = {run.id: self._texts[run.id] for run in runs if run.id in self._texts}
-        systems = {name: own for name, (own, its) in texts.items() if its == references}
-        if not systems:
-            return {}
-        logging.getLogger("sacrebleu").setLevel(logging.WARNING)
-        # sacreBLEU takes its seed from the environment only.
-        os.environ["SACREBLEU_SEED"] = str(BOOTSTRAP_SEED)
-        signatures, scores = PairedTest(
-            [("baseline", expected), *systems.items()],
-            {"BLEU": self._metric(baseline)},
-            [references],
-            test_type="bs",
-            n_samples=RESAMPLES,
-        )()
-        # Beside them sacreBLEU returns the systems' names under another key.
-        results = [result for result in scores["BLEU"] if isinstance(result, Result)]
-        base, signature = results[0].score, f"BLEU|{signatures['BLEU']}"
-        tests = {}
-        for name, result in zip(systems, results[1:], strict=True):
-            # Two outputs of the same score differ in no resample by more than nothing, which
-            # sacreBLEU would count as the smallest p there is.
-            p = 1.0 if result.score == base or result.p_value is None else result.p_value
-            tests[name] = Paired(result.score - base, p, signature)
-        return tests

@@ -1,0 +1,47 @@
+"""Paired bootstrap between outputs of fairseq-generate."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsp_fairseq.evaluation.bootstrap import Texts
+from dsp_fairseq.evaluation.paired import Output
+
+WORDS = [f"word{number}" for number in range(20)]
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """A good translation, one of no right word, one of another test set, and none."""
+
+    def write(name, reference, hypothesis):
+        lines = [f"T-{i}\t{reference(i)}\nH-{i}\t-0.5\t{hypothesis(i)}\n" for i in range(12)]
+        (tmp_path / name).write_text("".join(lines))
+        return Output(tmp_path / name, "BLEU|tok:13a")
+
+    def sentence(i):
+        return " ".join(WORDS[i : i + 5])
+
+    return {
+        "good": write("good", sentence, sentence),
+        "twin": write("twin", sentence, sentence),
+        "bad": write("bad", sentence, lambda i: "x y z"),
+        "other": write("other", lambda i: "another one", sentence),
+        "gone": Output(tmp_path / "gone", ""),
+    }
+
+
+def test_what_is_of_one_test_set_is_compared(outputs):
+    tests = Texts(outputs, None)
+    found = tests.compare("good", ["twin", "bad", "other", "gone"])
+    assert found.keys() == {"twin", "bad"}
+    assert (found["twin"].difference, found["twin"].p_value) == (0.0, 1.0)
+    assert found["bad"].difference < -90 and found["bad"].significant
+    assert "tok:none" in found["bad"].signature
+    assert tests.compare("gone", ["bad"]) == {}
+
+
+def test_without_plain_text_the_tests_are_not_on_what_was_scored(outputs):
+    tests = Texts(outputs, None)
+    assert not tests.on_scores
+    assert "tokenised text, since the data is not there" in tests.method
