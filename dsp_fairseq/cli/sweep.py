@@ -17,6 +17,7 @@ import rich.table
 from ..errors import PruningError
 from ..experiments.checks import check_flags, prepare_data
 from ..experiments.commands import commands_of
+from ..experiments.evaluation import Evaluation, evaluation_of
 from ..experiments.execute import attempt
 from ..experiments.grid import Grid, Job, jobs_of, load_grid
 from ..experiments.launchers import LAUNCHERS, Launcher
@@ -27,21 +28,23 @@ from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
 from .parser import CommandParser, command
 
 
-def render_table(jobs: Sequence[Progress], results: Mapping[str, Mapping[str, Any]]) -> Any:
+def render_table(
+    jobs: Sequence[Progress], results: Mapping[str, Mapping[str, Any]], evaluation: Evaluation
+) -> Any:
     """The live table: one row a job."""
-    table = rich.table.Table()
-    for name in ("run", "state", "valid BLEU", "test BLEU", "training s"):
+    table, short = rich.table.Table(), evaluation.short
+    for name in ("run", "state", f"valid {short}", f"test {short}", "training s"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right")
     for progress in jobs:
         for name, _ in progress.job.results:
             result = results.get(name, {})
             scores = result.get("scores", {})
-            bleu = [
-                f"{scores[split]['sacrebleu']['score']:.2f}" if split in scores else ""
+            shown = [
+                f"{scores[split][evaluation.metric]['score']:.2f}" if split in scores else ""
                 for split in ("valid", "test")
             ]
             seconds = f"{result['train_seconds']:.0f}" if result else ""
-            table.add_row(name, progress.stage, *bleu, seconds)
+            table.add_row(name, progress.stage, *shown, seconds)
     return table
 
 
@@ -50,6 +53,7 @@ class Display:
 
     def __init__(self, grid: Grid, jobs: Sequence[Progress]) -> None:
         self.grid, self.jobs = grid, jobs
+        self.evaluation = evaluation_of(grid.recipe)
         self.console = rich.console.Console()
         self.results: dict[str, Mapping[str, Any]] = {}
         self.said: dict[str, str] = {}
@@ -74,7 +78,7 @@ class Display:
             self.results = {line["id"]: line for line in lines}
             self.done = done
         if self.live is not None:
-            table = render_table(self._visible(), self.results)
+            table = render_table(self._visible(), self.results, self.evaluation)
             table.caption = f"{done} of {len(self.jobs)} runs are done"
             self.live.update(table, refresh=True)
             return
@@ -93,7 +97,7 @@ class Display:
     def finish(self) -> None:
         """Prints the whole table; live, some rows may not have been shown."""
         console = self.console if self.console.is_terminal else rich.console.Console(width=100)
-        console.print(render_table(self.jobs, self.results))
+        console.print(render_table(self.jobs, self.results, self.evaluation))
 
 
 @command

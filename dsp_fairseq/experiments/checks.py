@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,15 @@ from typing import Any
 import torch
 from fairseq import options
 
-from ..data.dataspec import DataSpec, check_dictionaries
-from ..errors import CommandExit, PruningError
-from ..evaluation.references import SIDES, read_references
+from ..errors import PruningError
 from ..heads.family import family_of
 from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported
-from .commands import arguments_of, data_spec, generate_command, rank_command, train_flags
+from .commands import rank_command, train_flags
+from .evaluation import evaluation_of
+from .flags import arguments_of, parse
 from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
@@ -76,12 +74,7 @@ def check_data(run: Run) -> None:
     if not folder.is_dir():
         how = f": make it with: {recipe.prepare}" if recipe.prepare else ""
         raise PruningError(f"there is no data folder {folder}{how}")
-    check_dictionaries(folder)
-    if not (folder / "prep.json").is_file():
-        raise PruningError(
-            f"{folder} was not made by data-prep/, whose plain references scores need: prepare the "
-            "data by it, or train by fairseq-train"
-        )
+    evaluation_of(recipe).check_folder(folder)
     if run.data_sha256 is not None and data_hash(folder) != run.data_sha256:
         raise PruningError(
             f"the data in {folder} is not what this run was made from: its sha256 is "
@@ -90,26 +83,13 @@ def check_data(run: Run) -> None:
 
 
 def check_evaluation(recipe: Recipe) -> None:
-    """Checks that what training makes can be translated with and scored.
+    """Checks that what training makes can be evaluated.
 
     Raises:
-        PruningError: a split is missing, has sentences that are too long for the model, or no
-            references in the language that the model translates into.
+        PruningError: a split is missing, or the model cannot read it.
     """
-    folder, spec = Path(recipe.data), data_spec(recipe)
     for split in recipe.evaluate:
-        spec.check_lengths(folder, split)
-        _check_references(folder, split, spec.direction(folder)[1])
-
-
-def _check_references(folder: Path, split: str, language: str) -> None:
-    known = read_references(folder, split)
-    if language not in {references.language for references in known}:
-        pair = " and ".join(str(known[0].settings.get(side)) for side in SIDES)
-        raise PruningError(
-            f"{folder} keeps no plain text of its {split} split in {language}, which this model "
-            f"translates into: it was prepared for {pair}"
-        )
+        evaluation_of(recipe).check_split(recipe, split)
 
 
 def check_start(run: Run) -> None:
@@ -216,12 +196,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
     # Without the name of the data, which need not be there yet.
     words = ["", *arguments_of(train_flags(recipe, folder))]
-    args = _parse(recipe, "train", options.get_training_parser(), words)
-    if not data_spec(recipe).is_translation:
-        raise PruningError(
-            f"recipe {recipe.name} is of --task {args.task}, and dsp-run can only evaluate "
-            "translation: train it by fairseq-train"
-        )
+    args = parse(recipe, "train", options.get_training_parser(), words)
+    evaluation = evaluation_of(recipe)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
@@ -230,48 +206,6 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
             check_schedule(plan, layout, args.max_update, updates_by_epochs(args))
         refuse_unsupported(args, family_of(args))
         plan_distillation(args)
-    words = generate_command(recipe, folder / "checkpoint_best.pt", "test", cpu=False)[1:]
-    _parse(recipe, "generate", options.get_generation_parser(), words)
-    _refuse_other_data(recipe)
+    evaluation.check_flags(recipe)
     if recipe.rank is not None:
         rank_command(recipe, folder)
-
-
-def _parse(recipe: Recipe, name: str, parser: Any, words: Sequence[str]) -> Any:
-    """Parses the flags of ``train`` or ``generate`` as fairseq does.
-
-    Raises:
-        PruningError: fairseq refuses them, or a flag that is false is on without it.
-    """
-    errors, command = io.StringIO(), f"recipe {recipe.name}, fairseq-{name}"
-    try:
-        with contextlib.redirect_stderr(errors):
-            args = options.parse_args_and_arch(parser, words)
-    except CommandExit as end:
-        raise end.error from None
-    except SystemExit:
-        last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
-        raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None
-    for flag, value in getattr(recipe, name).items():
-        if value is False and getattr(args, flag.replace("-", "_"), None) is True:
-            raise PruningError(
-                f"{command}: '{flag}: false' leaves the flag out, and then it is on; fairseq's "
-                f"--{flag} turns it off: write '{flag}: true'"
-            )
-    return args
-
-
-def _refuse_other_data(recipe: Recipe) -> None:
-    """Evaluation reads the data as training did, whatever else ``generate`` says.
-
-    Raises:
-        PruningError: it contradicts that.
-    """
-    trained, flags = data_spec(recipe).arguments(), recipe.generate
-    for flag, value in DataSpec.of_command(arguments_of(flags)).arguments().items():
-        if trained.get(flag) != value:
-            raise PruningError(
-                f"recipe {recipe.name}: 'generate' has --{flag} {value}, and 'train' "
-                f"{trained.get(flag, 'has not')}: leave it out, evaluation reads the data as "
-                "training does"
-            )

@@ -1,39 +1,28 @@
-"""The commands of a run: ranking heads without training, training, translating."""
+"""The commands of a run: ranking heads without training, training, evaluating."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..about import USER_DIR
-from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..pruning.flags import PruningConfig
+from .evaluation import evaluation_of
+from .flags import arguments_of
 from .recipe import Flags, Recipe
-from .run import BEST, Run, targets_of
+from .run import BEST, Run, Target, targets_of
 
 _SCHEDULE_FLAGS = (
     *("pruning-mode", "finetune-updates", "freeze-heads-after"),
     *("cooldown-steps", "gates-after"),
 )
 """What a run whose heads are chosen without training has no use for."""
-
-
-def arguments_of(flags: Mapping[str, Any]) -> list[str]:
-    """Flags as a command line has them."""
-    words: list[str] = []
-    for name, value in flags.items():
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not False:
-            words += [f"--{name}", str(value)]
-    return words
 
 
 # ---- training
@@ -115,7 +104,7 @@ def training_in_processes(processes: int, arguments: Sequence[str], cpu: bool) -
     return [*torchrun, "bash", "-c", shell, "fairseq-train", *words]
 
 
-# ---- ranking and translating
+# ---- ranking and evaluating
 
 
 def rank_command(recipe: Recipe, folder: Path) -> list[str]:
@@ -131,29 +120,11 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
     return [*module, recipe.start, "--data", recipe.data, *arguments_of(flags)]
 
 
-def data_spec(recipe: Recipe) -> DataSpec:
-    """How training reads the data, and evaluation therefore too."""
-    return DataSpec.of_command(arguments_of(recipe.train))
-
-
-def generate_command(
-    recipe: Recipe, checkpoint: Path, split: str, cpu: bool, budget: str | None = None
-) -> list[str]:
-    """The command that translates a split, with one of several budgets if the model has them."""
-    flags = {
-        "user-dir": str(USER_DIR),
-        "path": str(checkpoint),
-        "gen-subset": split,
-        # Without it fairseq leaves out the last incomplete batch.
-        "required-batch-size-multiple": "1",
-        **data_spec(recipe).arguments(),
-        **recipe.generate,
-    }
-    if budget is not None:
-        flags["model-overrides"] = str({"num_of_heads": budget})
-    if cpu:
-        flags["cpu"] = True
-    return ["fairseq-generate", recipe.data, *arguments_of(flags)]
+def evaluation_command(run: Run, target: Target, split: str) -> list[str]:
+    """The command that evaluates a split, with one of several budgets if the model has them."""
+    evaluation, best = evaluation_of(run.recipe), run.folder / BEST
+    output = target.folder / evaluation.file(split)
+    return evaluation.command(run.recipe, best, split, on_cpu(run), target.budget, output)
 
 
 # ---- all of them
@@ -167,10 +138,9 @@ def commands_of(run: Run) -> list[list[str]]:
         commands.append(rank_command(run.recipe, run.folder))
     if trains(run):
         commands.append(train_command(run.recipe, run.folder, cpu))
-    best = run.folder / BEST
     for target in targets_of(run):
         for split in run.recipe.evaluate:
-            commands.append(generate_command(run.recipe, best, split, cpu, target.budget))
+            commands.append(evaluation_command(run, target, split))
     return commands
 
 

@@ -1,4 +1,4 @@
-"""Does what is missing of a run: heads, training, translations, scores."""
+"""Does what is missing of a run: heads, training, evaluation, scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..pruning.resume import copy_whole, mend_checkpoints
 from .checks import check_folder, check_machine, check_run
 from .commands import (
     commands_of,
-    generate_command,
+    evaluation_command,
     max_update,
     on_cpu,
     rank_command,
@@ -26,6 +26,7 @@ from .commands import (
     train_command,
     trains,
 )
+from .evaluation import evaluation_of
 from .logs import LOG_FILE
 from .processes import locked, run_logged
 from .provenance import data_hash, device, file_hash, git_state, versions
@@ -45,7 +46,7 @@ from .summary import summarise
 
 
 def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
-    """Does what is missing of a run: heads, training, translations, scores.
+    """Does what is missing of a run: heads, training, evaluation, scores.
 
     Args:
         run: what to run.
@@ -136,21 +137,20 @@ def _evaluate(run: Run, target: Target, lock: int) -> None:
             if not link.is_symlink():
                 link.symlink_to(Path("..") / name)
     for split in run.recipe.evaluate:
-        _translate(run, target, split, lock)
+        _evaluate_split(run, target, split, lock)
     write_whole(target.folder / RESULT_FILE, json.dumps(summarise(run, target)) + "\n")
 
 
-def _translate(run: Run, target: Target, split: str, lock: int) -> None:
-    best, output = run.folder / BEST, target.folder / f"{split}.out"
-    if output.exists() and output.stat().st_mtime_ns > best.stat().st_mtime_ns:
+def _evaluate_split(run: Run, target: Target, split: str, lock: int) -> None:
+    best, printed = run.folder / BEST, target.folder / f"{split}.out"
+    if printed.exists() and printed.stat().st_mtime_ns > best.stat().st_mtime_ns:
         return
     part = unfinished(target, split)
     log = target.folder / f"{split}.log"
-    for path in (part, log):
+    for path in (part, log, target.folder / evaluation_of(run.recipe).file(split)):
         path.unlink(missing_ok=True)
-    command = generate_command(run.recipe, best, split, on_cpu(run), target.budget)
-    _step(run, command, part, log, lock)
-    os.replace(part, output)
+    _step(run, evaluation_command(run, target, split), part, log, lock)
+    os.replace(part, printed)
 
 
 def attempt(run: Run) -> str | None:

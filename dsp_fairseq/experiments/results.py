@@ -12,18 +12,17 @@ from typing import Any
 
 from ..errors import PruningError
 from ..heads.family import known_kinds
+from .evaluation import DEFAULT_TASK, EVALUATIONS, Evaluation
 from .recipe import read_yaml
 
 RUNS_FILE, RESULT_FILE = "runs.jsonl", "result.json"
 DENSE = "dense"
 SPLITS = ("valid", "test")
 
-METRICS = ("sacrebleu", "chrf")
-
 
 @dataclass(frozen=True)
 class Signed:
-    """A score and the sacreBLEU signature that names every setting behind it."""
+    """A score and the signature that names every setting behind it."""
 
     score: float
     signature: str
@@ -36,15 +35,16 @@ class FinishedRun:
     Attributes:
         id: its name in the sweep.
         recipe: the recipe it was made by.
+        evaluation: that of its task.
         method: how gates were drawn, or :data:`DENSE`.
         budget: K, the number of heads kept.
         num_heads: N.
         seed: of the training.
-        folder: with ``train.log`` and ``test.out``.
+        folder: with ``train.log`` and the output of the test split.
         parameters: of the pruned model.
-        tokens_per_second: speed of generation.
+        tokens_per_second: speed of generation; None where nothing is generated.
         train_seconds: how long the training took.
-        valid_loss: of the checkpoint that was translated with; None where it is not known.
+        valid_loss: of the checkpoint that was evaluated; None where it is not known.
         scores: split -> metric -> score; ``test`` is always there, ``valid`` may not be.
         kept: kind of site -> for each layer the numbers of the heads kept; may be empty.
         heads_per_layer: kind of site -> heads of one layer before pruning.
@@ -52,13 +52,14 @@ class FinishedRun:
 
     id: str
     recipe: str
+    evaluation: Evaluation
     method: str
     budget: int
     num_heads: int
     seed: int
     folder: Path
     parameters: int
-    tokens_per_second: float
+    tokens_per_second: float | None
     train_seconds: float
     valid_loss: float | None
     scores: Mapping[str, Mapping[str, Signed]]
@@ -70,9 +71,9 @@ class FinishedRun:
         """Whether this is the model that nothing was pruned from."""
         return self.method == DENSE
 
-    def score(self, metric: str, split: str = "test") -> float:
-        """A score in percent."""
-        return self.scores[split][metric].score
+    def score(self, metric: str = "", split: str = "test") -> float:
+        """A score in percent, by default that by which runs are compared."""
+        return self.scores[split][metric or self.evaluation.metric].score
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,12 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
+    task = line.get("task", DEFAULT_TASK)
+    if task not in EVALUATIONS:
+        raise ValueError(f"its task {task} has no evaluation")
+    evaluation = EVALUATIONS[task]
     scores = {
-        split: {metric: _signed(line["scores"][split][metric]) for metric in METRICS}
+        split: {metric: _signed(line["scores"][split][metric]) for metric in evaluation.metrics}
         for split in SPLITS
         if split == "test" or split in line["scores"]
     }
@@ -140,15 +145,16 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
     run = FinishedRun(
         id=str(line["id"]),
         recipe=str(line["recipe"]),
+        evaluation=evaluation,
         method=str(line["method"]),
         budget=int(line["budget"]),
         num_heads=int(line["num_heads"]),
         seed=int(line["seed"]),
         folder=folder / str(line["folder"]),
         parameters=int(line["parameters"]),
-        tokens_per_second=_finite(line["tokens_per_second"]),
+        tokens_per_second=_known(line, "tokens_per_second"),
         train_seconds=_finite(line["train_seconds"]),
-        valid_loss=None if line.get("valid_loss") is None else _finite(line["valid_loss"]),
+        valid_loss=_known(line, "valid_loss"),
         scores=scores,
         kept=kept,
         heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in kept},
@@ -167,6 +173,10 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
 
 def _signed(node: Mapping[str, Any]) -> Signed:
     return Signed(_finite(node["score"]), str(node["signature"]))
+
+
+def _known(line: Mapping[str, Any], name: str) -> float | None:
+    return None if line.get(name) is None else _finite(line[name])
 
 
 def _finite(value: Any) -> float:

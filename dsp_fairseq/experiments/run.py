@@ -45,7 +45,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Target:
-    """One budget that a run is evaluated at, and the folder of its translations and result.
+    """One budget that a run is evaluated at, and the folder of its outputs and result.
 
     Where one training serves several budgets, each has a folder within that of the run.
     """

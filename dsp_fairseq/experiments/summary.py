@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_parameters, slice_weights
-from ..errors import PruningError
-from ..evaluation.bleu import Score, score_file
 from ..files import LAST
 from ..pruning.flags import PruningConfig
 from .commands import start_of
+from .evaluation import DEFAULT_TASK, EVALUATIONS, evaluation_of
 from .recipe import Recipe
 from .run import BEST, Run, Target, targets_of
-
-_SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
 
 
 def summarise(run: Run, target: Target) -> dict[str, Any]:
     """The result of a run whose files are all there, as one JSON object."""
     recipe, folder = run.recipe, target.folder
-    scores = {
-        split: {
-            name: score.record()
-            for name, score in score_file(folder / f"{split}.out", Path(recipe.data), split).items()
-        }
-        for split in recipe.evaluate
-    }
+    evaluation, data = evaluation_of(recipe), Path(recipe.data)
+    scores = {split: evaluation.score(folder, data, split) for split in recipe.evaluate}
     best = load_checkpoint(run.folder / BEST)
     head_map = best.head_map(target.budget)
     layout = head_map.layout
-    seconds, speed = generation_speed(folder, recipe.evaluate[-1])
     kept: dict[str, list[list[int]]] = {kind: [] for kind in layout.kinds()}
     for site, heads in head_map.kept.items():
         kept[site.kind].append(heads)
@@ -43,6 +33,7 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
     return {
         "id": folder.resolve().name,
         "recipe": recipe.name,
+        "task": evaluation.task,
         "method": "dense" if head_map.budget == layout.num_heads else method_of(recipe),
         "budget": head_map.budget,
         "num_heads": layout.num_heads,
@@ -53,8 +44,7 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "parameters": count_parameters(slice_weights(best.weights, layout, head_map.mask)),
         "parameters_dense": count_parameters(best.weights),
         "train_seconds": train_seconds(run),
-        "generate_seconds": seconds,
-        "tokens_per_second": speed,
+        **evaluation.speed(folder, recipe.evaluate[-1]),
         # Training validates with the first budget only.
         "valid_loss": valid_loss(best) if target == targets_of(run)[0] else None,
         "scores": scores,
@@ -68,19 +58,6 @@ def method_of(recipe: Recipe) -> str:
     if recipe.rank is not None:
         return str(recipe.rank["method"])
     return str(recipe.train.get("gate-estimator", PruningConfig().gate_estimator))
-
-
-def generation_speed(folder: Path, split: str) -> tuple[float, float]:
-    """Seconds and generated tokens per second, as fairseq-generate says them at its end.
-
-    Raises:
-        PruningError: it did not say them.
-    """
-    # fairseq's log goes to either stream, depending on what was imported before it was set up.
-    for path in (folder / f"{split}.log", folder / f"{split}.out"):
-        if path.exists() and (found := _SPEED.search(path.read_text("utf-8", "replace"))):
-            return float(found[1]), float(found[2])
-    raise PruningError(f"{folder / split}.log does not say how fast fairseq-generate was")
 
 
 def train_seconds(run: Run) -> float:
@@ -108,15 +85,17 @@ def valid_loss(best: Checkpoint) -> float | None:
 
 def render(result: Mapping[str, Any]) -> str:
     """A few lines for a person."""
+    # Results of earlier versions do not say all of it.
+    evaluation = EVALUATIONS[result.get("task", DEFAULT_TASK)]
+    speed = result.get("tokens_per_second")
     lines = [
         f"{result['budget']} of {result['num_heads']} heads"
-        # Results of earlier versions do not say.
         f"{'' if result.get('frozen', True) else ', not frozen in the best checkpoint'}, "
         f"{result['parameters']:,} of {result['parameters_dense']:,} parameters, "
-        f"trained in {result['train_seconds']:,.0f} s, "
-        f"{result['tokens_per_second']:,.0f} tokens/s"
+        f"trained in {result['train_seconds']:,.0f} s"
+        f"{f', {speed:,.0f} tokens/s' if speed else ''}"
     ]
     for split, scores in result["scores"].items():
         for name, score in scores.items():
-            lines.append(f"{split:<6} {name.replace('_', ' '):<15} {Score(**score)}")
+            lines.append(f"{split:<6} {name.replace('_', ' '):<15} {evaluation.describe(score)}")
     return "\n".join(lines)

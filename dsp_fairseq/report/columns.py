@@ -15,11 +15,19 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A header, the text of a row's cell, and whether that is words, which start at the left."""
+    """A column.
+
+    Attributes:
+        title: the header.
+        cell: the text of a row's cell.
+        left: whether that is words, which start at the left.
+        only: a metric: where a task does not have it, the column is left out.
+    """
 
     title: str
     cell: Callable[[Comparison], str]
     left: bool = False
+    only: str = ""
 
 
 def measured(
@@ -28,6 +36,7 @@ def measured(
     form: str = ".2f",
     deviation: bool = True,
     dense: bool = False,
+    only: str = "",
 ) -> list[Column]:
     """The column of a number that each run has: its mean over the runs of a row.
 
@@ -37,6 +46,7 @@ def measured(
         form: Python's format of the number.
         deviation: whether the sample standard deviation over seeds is given too.
         dense: whether a second column has the same of the dense model.
+        only: as in :class:`Column`.
     """
 
     def mean(runs: Sequence[FinishedRun]) -> str:
@@ -47,12 +57,24 @@ def measured(
         both = deviation and seeds.deviation is not None
         return f"{seeds.mean:{form}} ± {seeds.deviation:{form}}" if both else f"{seeds.mean:{form}}"
 
-    columns = [Column(title, lambda row: mean(row.runs))]
-    return [*columns, Column(DENSE, lambda row: mean(row.baseline))] if dense else columns
+    columns = [Column(title, lambda row: mean(row.runs), only=only)]
+    own = Column(DENSE, lambda row: mean(row.baseline), only=only)
+    return [*columns, own] if dense else columns
+
+
+def metric(name: str, title: str, dense: bool = False) -> list[Column]:
+    """The column of a metric of the test split, for tasks that have it."""
+    return measured(title, lambda run: run.score(name), dense=dense, only=name)
 
 
 def table(columns: Sequence[Column], rows: Iterable[Comparison]) -> str:
     """A Markdown table, one line a row."""
+    rows = list(rows)
+    columns = [
+        column
+        for column in columns
+        if not column.only or any(column.only in row.first.evaluation.metrics for row in rows)
+    ]
     lines = [
         [column.title for column in columns],
         [":---" if column.left else "---:" for column in columns],
@@ -74,12 +96,12 @@ def _significant(row: Comparison) -> str:
 
 
 METHOD = Column("method", lambda row: row.first.method, left=True)
-BLEU = measured("sacreBLEU", lambda run: run.score("sacrebleu"), dense=True)
+SCORE = metric("sacrebleu", "sacreBLEU", dense=True)
 DIFFERENCE = Column("difference", _difference)
 SIGNIFICANCE = Column(f"p < {SIGNIFICANT}", _significant)
 VALIDATION = [
-    *measured("valid loss", lambda run: run.valid_loss, ".3f"),
-    *measured("valid", lambda r: r.score("sacrebleu", "valid") if "valid" in r.scores else None),
+    *measured("valid loss", lambda run: run.valid_loss, ".3f", only="sacrebleu"),
+    *measured("valid", lambda r: r.score(split="valid") if "valid" in r.scores else None),
 ]
 
 # One row a method and budget, beside the dense runs.
@@ -87,13 +109,20 @@ RESULTS = [
     METHOD,
     Column("heads", lambda row: f"{row.first.budget} of {row.first.num_heads}"),
     Column("seeds", lambda row: str(len(row.runs))),
-    *BLEU,
+    *SCORE,
     DIFFERENCE,
     SIGNIFICANCE,
     *VALIDATION,
-    *measured("chrF", lambda run: run.score("chrf"), dense=True),
+    *metric("chrf", "chrF", dense=True),
     *measured("parameters", lambda run: run.parameters, ",.0f", deviation=False, dense=True),
-    *measured("tokens/s", lambda run: run.tokens_per_second, ",.0f", deviation=False, dense=True),
+    *measured(
+        "tokens/s",
+        lambda run: run.tokens_per_second,
+        ",.0f",
+        deviation=False,
+        dense=True,
+        only="sacrebleu",
+    ),
 ]
 
 # One row a run, beside its dense partner.
@@ -102,10 +131,10 @@ RUNS = [
     METHOD,
     Column("heads", lambda row: str(row.first.budget)),
     Column("seed", lambda row: str(row.first.seed)),
-    *BLEU,
+    *SCORE,
     DIFFERENCE,
     Column("p", lambda row: f"{row.tests[0].p_value:.3f}" if row.tests else NONE),
-    *measured("chrF", lambda run: run.score("chrf")),
+    *metric("chrf", "chrF"),
     *VALIDATION,
     *measured("minutes", lambda run: run.train_seconds / 60, ",.1f"),
 ]

@@ -54,7 +54,7 @@ def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]
         prefixes.add(prefix)
         yield f"## Recipe {escape(recipe.name)}"
         if recipe.runs:
-            yield _bleu_picture(recipe, prefix, styles)
+            yield _score_picture(recipe, prefix, styles)
         yield from _results(recipe)
         if recipe.runs:
             yield from _head_pictures(recipe, prefix)
@@ -70,11 +70,11 @@ def _summary(sweep: Sweep) -> str:
     pruned = [run for run in sweep.runs if not run.is_dense]
     minutes = sum(run.train_seconds for run in sweep.runs) / 60
     time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    chosen_by = " or ".join(sorted({run.evaluation.chosen_by for run in sweep.runs}))
     text = (
         f"{counted(len(pruned), 'pruned run')} and {len(sweep.runs) - len(pruned)} dense, trained "
         f"in {time} in all. Scores are of the test split, as mean ± sample standard "
-        "deviation over seeds; choose a budget and a method by the columns valid loss and valid "
-        "(its sacreBLEU)."
+        f"deviation over seeds; choose a budget and a method by the {chosen_by}."
     )
     if sweep.torn:
         text += " The last line of `runs.jsonl` is incomplete and was left out."
@@ -105,7 +105,7 @@ def _run_rows(recipe: RecipeRuns) -> Iterator[Comparison]:
 def _notes(recipe: RecipeRuns) -> Iterator[str]:
     """What the numbers rest on."""
     scores = [split for run in (*recipe.dense, *recipe.runs) for split in run.scores.values()]
-    for title, metric in (("sacreBLEU", "sacrebleu"), ("chrF", "chrf")):
+    for metric, title in recipe.evaluation.metrics.items():
         found = sorted({f"`{split[metric].signature}`" for split in scores})
         differ = ". Scores of different signatures do not compare." if len(found) > 1 else ""
         yield f"{title}: {', '.join(found)}{differ}"
@@ -124,15 +124,15 @@ def _notes(recipe: RecipeRuns) -> Iterator[str]:
         yield f"{NO_RANKING.capitalize()} of {', '.join(few)}."
 
 
-def _bleu_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Picture:
+def _score_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Picture:
     band = " with its spread in grey" if len(recipe.dense) > 1 else ""
     line = f"; the black line is the dense model{band}" if recipe.dense else ""
     return Picture(
-        f"{prefix}-bleu",
-        f"BLEU against heads kept, {recipe.name}",
+        f"{prefix}-{recipe.evaluation.short.lower()}",
+        f"{recipe.evaluation.short} against heads kept, {recipe.name}",
         f"Mean over seeds, bars of one standard deviation{line}. Points of one budget stand a step "
         "aside of each other.",
-        figures.bleu_against_heads(recipe.runs, recipe.dense, styles),
+        figures.score_against_heads(recipe.runs, recipe.dense, styles),
     )
 
 
@@ -181,7 +181,7 @@ def _training_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -
 
 def _missing(recipe: RecipeRuns) -> Iterator[str]:
     """What the report would have said, were it there."""
-    runs = recipe.runs
+    runs, output = recipe.runs, recipe.evaluation.file("test")
     if not recipe.dense:
         yield "There is no dense result: no differences to it."
     for method in sorted({run.method for run in runs}):
@@ -193,7 +193,7 @@ def _missing(recipe: RecipeRuns) -> Iterator[str]:
                     f"{'seed' if len(absent) == 1 else 'seeds'} {', '.join(map(str, absent))}."
                 )
     without = {
-        "a paired test against the dense run (`test.out` is missing, incomplete or of other "
+        f"a paired test against the dense run (`{output}` is missing, incomplete or of other "
         "data)": [r.id for r in runs if recipe.dense and r.id not in recipe.against_dense],
         "training curves (no JSON lines with temperature and margin in `train.log`)": [
             run.id for run in runs if read_curve(run.folder / "train.log") is None
@@ -213,7 +213,7 @@ def _missing(recipe: RecipeRuns) -> Iterator[str]:
     ]
     if others:
         yield (
-            "The scores in `runs.jsonl` are not those of `test.out`, of the run or of its dense "
+            f"The scores in `runs.jsonl` are not those of `{output}`, of the run or of its dense "
             f"partner: {', '.join(others)}."
         )
 

@@ -72,14 +72,14 @@ def _sheet(width: float, height: float, styles: Styles, extra: Sequence[Line2D] 
 
 
 @matplotlib.rc_context(AXES_LOOK)
-def bleu_against_heads(
+def score_against_heads(
     runs: Sequence[FinishedRun], dense: Sequence[FinishedRun], styles: Styles
 ) -> Figure:
     """One line a method, error bars of one standard deviation over seeds, and the dense line."""
     methods = sorted({run.method for run in runs})
     budgets = sorted({run.budget for run in runs})
     num_heads = runs[0].num_heads
-    level = spread(run.score("sacrebleu") for run in dense) if dense else None
+    level = spread(run.score() for run in dense) if dense else None
     label = f"dense, {num_heads} heads: {level.mean:.2f}" if level else ""
     line = [Line2D([], [], color="#000000", label=label)] if level else []
     figure = _sheet(7.2, 4.3, {method: styles[method] for method in methods}, line)
@@ -88,7 +88,7 @@ def bleu_against_heads(
     step = min([*gaps, num_heads / 6]) * min(0.06, 0.4 / len(methods))
     for i, method in enumerate(methods):
         points = {
-            budget: spread(run.score("sacrebleu") for run in group)
+            budget: spread(run.score() for run in group)
             for (name, budget), group in groups(runs).items()
             if name == method
         }
@@ -110,7 +110,7 @@ def bleu_against_heads(
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     axes.margins(y=0.08)
     axes.set_xlabel(f"heads kept, of {num_heads}")
-    axes.set_ylabel("sacreBLEU, test")
+    axes.set_ylabel(f"{runs[0].evaluation.title}, test")
     return figure
 
 

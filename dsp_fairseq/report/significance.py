@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from ..errors import PruningError
-from ..evaluation.bootstrap import Texts
 from ..evaluation.paired import Output, Paired, PairedTests
+from ..experiments.evaluation import Evaluation
 from ..experiments.results import FinishedRun, Sweep, data_folder, dense_runs, groups, spread
 
 SEEDS_TO_RANK = 3
@@ -39,8 +39,8 @@ class Comparison:
 
     @property
     def difference(self) -> float | None:
-        """Mean test BLEU less that of the baseline."""
-        return mean_bleu(self.runs) - mean_bleu(self.baseline) if self.baseline else None
+        """Mean test score less that of the baseline."""
+        return mean_score(self.runs) - mean_score(self.baseline) if self.baseline else None
 
     @property
     def verdict(self) -> str:
@@ -72,6 +72,11 @@ class RecipeRuns:
     tests: PairedTests
     against_dense: dict[str, Paired] = field(default_factory=dict)
     contests: list[Comparison] = field(default_factory=list)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How all of them were evaluated."""
+        return (*self.runs, *self.dense)[0].evaluation
 
     def partner(self, run: FinishedRun) -> FinishedRun | None:
         """The dense run of the same seed, or the first one, or None."""
@@ -108,11 +113,12 @@ def gather(sweep: Sweep) -> list[RecipeRuns]:
 
 
 def _tests(runs: Sequence[FinishedRun]) -> PairedTests:
-    outputs = {
-        run.id: Output(run.folder / "test.out", run.scores["test"]["sacrebleu"].signature)
-        for run in runs
-    }
-    return Texts(outputs, next(filter(None, map(data_folder, runs)), None))
+    evaluation = runs[0].evaluation
+    outputs = {}
+    for run in runs:
+        signature = run.scores["test"][evaluation.metric].signature
+        outputs[run.id] = Output(run.folder / evaluation.file("test"), signature)
+    return evaluation.tests(outputs, next(filter(None, map(data_folder, runs)), None))
 
 
 def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
@@ -120,12 +126,12 @@ def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
     by_shape = {}
     for run in runs:
         sizes = [(kind, len(kept), run.heads_per_layer[kind]) for kind, kept in run.kept.items()]
-        by_shape[run.num_heads, tuple(sorted(sizes))] = run.id
+        by_shape[run.evaluation.task, run.num_heads, tuple(sorted(sizes))] = run.id
     if len(by_shape) > 1:
         first, second, *_ = by_shape.values()
         raise PruningError(
             f"{first} and {second} are both of the recipe {recipe!r}, but their models have "
-            "different heads: give different recipes different names"
+            "different heads or tasks: give different recipes different names"
         )
 
 
@@ -134,7 +140,7 @@ def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[F
     pairs = []
     for budget in sorted({run.budget for run in runs}):
         here = list(groups(run for run in runs if run.budget == budget).values())
-        here.sort(key=mean_bleu, reverse=True)
+        here.sort(key=mean_score, reverse=True)
         # A mean of one or two seeds is no measure for those that could be ranked.
         able = [group for group in here if len(group) >= SEEDS_TO_RANK]
         best = able[0] if len(able) > 1 else here[0]
@@ -147,13 +153,13 @@ def _contest(tests: PairedTests, first: list[FinishedRun], second: list[Finished
     common = {run.seed for run in first} & {run.seed for run in second}
     if common:
         first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
-    if mean_bleu(first) < mean_bleu(second):
+    if mean_score(first) < mean_score(second):
         first, second = second, first
     rivals = {run.seed: run for run in second}
     pairs = [tests.compare(rivals[run.seed].id, [run.id]) for run in first if run.seed in common]
     return Comparison(first, second, [test for pair in pairs for test in pair.values()])
 
 
-def mean_bleu(runs: Iterable[FinishedRun]) -> float:
-    """Mean sacreBLEU of the test split."""
-    return spread(run.score("sacrebleu") for run in runs).mean
+def mean_score(runs: Iterable[FinishedRun]) -> float:
+    """Mean score of the test split."""
+    return spread(run.score() for run in runs).mean

@@ -6,31 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from fairseq import options
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.checks import (
     check_flags,
 )
 from dsp_fairseq.experiments.commands import (
-    arguments_of,
-    generate_command,
     rank_command,
     start_of,
     train_command,
     train_flags,
     training_in_processes,
 )
-from dsp_fairseq.experiments.recipe import merge_flags, parse_assignments
-
-
-def test_flags_become_words():
-    flags = merge_flags({"lr": "1"}, {"lr": 0.5, "cpu": True, "fp16": False, "gone": None})
-    assert arguments_of(flags) == ["--lr", "0.5", "--cpu"]
-    assert merge_flags(flags, {"--max_update": 3})["max-update"] == "3"
-    assert parse_assignments(["a=1=2", "b=true", "c="]) == {"a": "1=2", "b": True, "c": None}
-    with pytest.raises(PruningError, match="write FLAG=VALUE"):
-        parse_assignments(["a"])
 
 
 def test_commands_name_all_that_matters(recipe):
@@ -40,10 +27,6 @@ def test_commands_name_all_that_matters(recipe):
     assert words[words.index("--no-python") + 1] == "fairseq-train"
     for flag, value in (("--num-of-heads", "6"), ("--seed", "4"), ("--save-dir", "runs/x")):
         assert words[words.index(flag) + 1] == value
-    generate = generate_command(made, Path("best.pt"), "valid", cpu=True)
-    for flag, value in (("--required-batch-size-multiple", "1"), ("--gen-subset", "valid")):
-        assert generate[generate.index(flag) + 1] == value
-    assert "--user-dir" in generate and "--cpu" in generate
 
 
 def test_a_pipelined_run_ends_with_its_fine_tuning(recipe):
@@ -106,28 +89,3 @@ def test_several_processes_are_started_by_torchrun():
     assert several[-2:] == ["--ddp-backend", "legacy_ddp"]
     given = training_in_processes(2, ["data", "--ddp-backend=c10d"], cpu=False)
     assert "legacy_ddp" not in given
-
-
-@pytest.mark.parametrize(
-    ("train", "words"),
-    [
-        ({"source-lang": "en", "target-lang": "no"}, ["--source-lang en", "--target-lang no"]),
-        ({"left-pad-source": True}, ["--left-pad-source"]),
-        ({"max-source-positions": 2000}, ["--max-source-positions 2000"]),
-        ({"truncate-source": True}, ["--truncate-source"]),
-        ({"dataset-impl": "raw"}, ["--dataset-impl raw"]),
-    ],
-)
-def test_generation_reads_the_data_as_training_does(recipe, train, words):
-    command = generate_command(recipe().with_train(train), Path("best.pt"), "test", cpu=True)
-    plain = generate_command(recipe(), Path("best.pt"), "test", cpu=True)
-    given = " ".join(command)
-    assert all(f" {flag}" in given for flag in words)
-    assert len(command) == len(plain) + sum(len(flag.split()) for flag in words)
-    # As the real commands parse them.
-    parsed = options.parse_args_and_arch(options.get_generation_parser(), command[1:])
-    flags = train_flags(recipe().with_train(train), Path("x"))
-    trained = options.parse_args_and_arch(options.get_training_parser(), ["", *arguments_of(flags)])
-    for flag in train:
-        name = flag.replace("-", "_")
-        assert getattr(parsed, name) == getattr(trained, name), name

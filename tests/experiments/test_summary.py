@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
-from dsp_fairseq.experiments.summary import generation_speed, method_of, render, valid_loss
+from dsp_fairseq.experiments.summary import method_of, render, valid_loss
 from dsp_fairseq.pruning.flags import PruningConfig
 
 
@@ -16,13 +16,6 @@ def test_validation_loss_is_that_which_chose_the_checkpoint(metric, expected):
     chosen = {"checkpoint": {"best_checkpoint_metric": metric}}
     state = {"cfg": chosen, "extra_state": {"val_loss": 4.5}}
     assert valid_loss(Checkpoint(Path("best.pt"), state)) == expected
-
-
-def test_the_speed_of_generation_comes_from_its_log(tmp_path):
-    (tmp_path / "test.log").write_text(
-        "Translated 1,000 sentences (13,031 tokens) in 5.2s (192.12 sentences/s, 2505.96 tokens/s)"
-    )
-    assert generation_speed(tmp_path, "test") == (5.2, 2505.96)
 
 
 def test_the_method_is_the_estimator_or_the_score(recipe):

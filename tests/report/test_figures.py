@@ -22,7 +22,7 @@ def test_the_curve_shows_means_and_deviations(written):
     runs = [run for run in sweep.runs if not run.is_dense]
     dense = dense_runs(sweep, "multi30k-joint")
     styles = figures.styles_of([run.method for run in runs])
-    axes = figures.bleu_against_heads(runs, dense, styles).axes[0]
+    axes = figures.score_against_heads(runs, dense, styles).axes[0]
     assert len(axes.containers) == 2
     for container, method in zip(axes.containers, ("gumbel", "ste"), strict=True):
         line, _, (bars,) = container.lines

@@ -1,0 +1,124 @@
+"""Translation: by fairseq-generate and sacreBLEU."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fairseq import options
+
+from ..about import USER_DIR
+from ..data.dataspec import DataSpec, check_dictionaries
+from ..errors import PruningError
+from ..evaluation.bleu import Score, score_file
+from ..evaluation.bootstrap import Texts
+from ..evaluation.paired import Output, PairedTests
+from ..evaluation.references import SIDES, read_references
+from .evaluation import DEFAULT_TASK, Evaluation, register_evaluation
+from .flags import arguments_of, parse
+from .recipe import Recipe
+from .run import BEST
+
+_SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
+
+
+@register_evaluation
+class Translation(Evaluation):
+    """BLEU and chrF of what fairseq-generate prints, compared by a paired bootstrap."""
+
+    task = DEFAULT_TASK
+    metrics: ClassVar[Mapping[str, str]] = {"sacrebleu": "sacreBLEU", "chrf": "chrF"}
+    short = "BLEU"
+    doing = "translating"
+    suffix = ".out"
+    chosen_by = "columns valid loss and valid (its sacreBLEU)"
+
+    # ---- before a run
+
+    def check_flags(self, recipe: Recipe) -> None:
+        words = self.command(recipe, Path(BEST), "test", False, None, Path())[1:]
+        parse(recipe, "generate", options.get_generation_parser(), words)
+        trained, flags = data_spec(recipe).arguments(), recipe.generate
+        for flag, value in DataSpec.of_command(arguments_of(flags)).arguments().items():
+            if trained.get(flag) != value:
+                raise PruningError(
+                    f"recipe {recipe.name}: 'generate' has --{flag} {value}, and 'train' "
+                    f"{trained.get(flag, 'has not')}: leave it out, evaluation reads the data as "
+                    "training does"
+                )
+
+    def check_folder(self, data: Path) -> None:
+        check_dictionaries(data)
+        if not (data / "prep.json").is_file():
+            raise PruningError(
+                f"{data} was not made by data-prep/, whose plain references scores need: prepare "
+                "the data by it, or train by fairseq-train"
+            )
+
+    def check_split(self, recipe: Recipe, split: str) -> None:
+        data, spec = Path(recipe.data), data_spec(recipe)
+        spec.check_lengths(data, split)
+        known, language = read_references(data, split), spec.direction(data)[1]
+        if language not in {references.language for references in known}:
+            pair = " and ".join(str(known[0].settings.get(side)) for side in SIDES)
+            raise PruningError(
+                f"{data} keeps no plain text of its {split} split in {language}, which this model "
+                f"translates into: it was prepared for {pair}"
+            )
+
+    # ---- a run
+
+    def command(
+        self,
+        recipe: Recipe,
+        checkpoint: Path,
+        split: str,
+        cpu: bool,
+        budget: str | None,
+        output: Path,
+    ) -> list[str]:
+        flags = {
+            "user-dir": str(USER_DIR),
+            "path": str(checkpoint),
+            "gen-subset": split,
+            # Without it fairseq leaves out the last incomplete batch.
+            "required-batch-size-multiple": "1",
+            **data_spec(recipe).arguments(),
+            **recipe.generate,
+        }
+        if budget is not None:
+            flags["model-overrides"] = str({"num_of_heads": budget})
+        if cpu:
+            flags["cpu"] = True
+        return ["fairseq-generate", recipe.data, *arguments_of(flags)]
+
+    def score(self, folder: Path, data: Path, split: str) -> dict[str, dict[str, Any]]:
+        scores = score_file(folder / self.file(split), data, split)
+        return {name: score.record() for name, score in scores.items()}
+
+    def describe(self, record: Mapping[str, Any]) -> str:
+        return str(Score(**record))
+
+    def speed(self, folder: Path, split: str) -> dict[str, float]:
+        """Seconds and generated tokens per second, as fairseq-generate says them at its end.
+
+        Raises:
+            PruningError: it did not say them.
+        """
+        # fairseq's log goes to either stream, depending on what was imported before it was set up.
+        for path in (folder / f"{split}.log", folder / f"{split}.out"):
+            if path.exists() and (found := _SPEED.search(path.read_text("utf-8", "replace"))):
+                return {"generate_seconds": float(found[1]), "tokens_per_second": float(found[2])}
+        raise PruningError(f"{folder / split}.log does not say how fast fairseq-generate was")
+
+    # ---- several runs
+
+    def tests(self, outputs: Mapping[str, Output], data: Path | None) -> PairedTests:
+        return Texts(outputs, data)
+
+
+def data_spec(recipe: Recipe) -> DataSpec:
+    """How training reads the data, and evaluation therefore too."""
+    return DataSpec.of_command(arguments_of(recipe.train))
