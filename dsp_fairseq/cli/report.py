@@ -15,8 +15,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(
         prog="dsp-report",
         description="""\
-Make a report of the finished runs of a sweep: tables with dense results and paired bootstrap tests,
-BLEU against heads, surviving heads, training curves. For an unfinished sweep the report lists
+Make a report of the finished runs of a sweep: tables with dense results and paired tests, BLEU or
+accuracy against heads, surviving heads, training curves. For an unfinished sweep the report lists
 what is missing.""",
         epilog="""examples:
   dsp-report sweeps/multi30k --output sweeps/multi30k/report

@@ -31,9 +31,9 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-run",
         description="""\
-Train the model of a recipe, translate with it and score it. Settings (run.yaml) and scores
-(result.json) are written beside the checkpoints. The same command continues an interrupted run;
-a run.yaml repeats a run.""",
+Train the model of a recipe, translate or classify with it and score it. Settings (run.yaml) and
+scores (result.json) are written beside the checkpoints. The same command continues an interrupted
+run; a run.yaml repeats a run.""",
         epilog="""examples:
   dsp-run scripts/recipes/multi30k-dense.yaml
   dsp-run scripts/recipes/multi30k-joint.yaml --num-of-heads 12

@@ -1,3 +1,3 @@
 """Recipes, runs and sweeps."""
 
-from . import translation  # noqa: F401  (it registers itself)
+from . import classification, translation  # noqa: F401  (they register themselves)

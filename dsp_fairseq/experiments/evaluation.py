@@ -58,12 +58,11 @@ class Evaluation(ABC):
             PruningError: a flag that is unknown, or that is not for this task.
         """
 
-    @abstractmethod
-    def check_folder(self, data: Path) -> None:
-        """Checks that a folder holds data of this task.
+    def check_folder(self, data: Path) -> None:  # noqa: B027  (most tasks need no more)
+        """Checks what a folder needs besides its splits.
 
         Raises:
-            PruningError: it does not.
+            PruningError: it does not have it.
         """
 
     @abstractmethod
@@ -150,8 +149,9 @@ def evaluation_of(recipe: Recipe) -> Evaluation:
     """
     task = str(recipe.train.get("task", DEFAULT_TASK))
     if task not in EVALUATIONS:
+        known = " and ".join(sorted(EVALUATIONS, key=lambda name: name != DEFAULT_TASK))
         raise PruningError(
-            f"recipe {recipe.name} is of --task {task}, and dsp-run can only evaluate "
-            f"{' and '.join(EVALUATIONS)}: train it by fairseq-train"
+            f"recipe {recipe.name} is of --task {task}, and dsp-run can only evaluate {known}: "
+            "train it by fairseq-train"
         )
     return EVALUATIONS[task]

@@ -63,13 +63,14 @@ def data_hash(folder: Path) -> str:
     Raises:
         PruningError: the folder holds no binarised data.
     """
-    files = sorted(
-        [*folder.glob("*.bin"), *folder.glob("*.idx"), *folder.glob("dict.*.txt")],
-        key=lambda path: path.name,
-    )
+    names = ("*.bin", "*.idx", "dict.*txt")
+    # Classification has a folder for each input, and one for the labels.
+    found = {path for name in names for place in ("", "*/") for path in folder.glob(place + name)}
+    files = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
     if not any(path.name.startswith("train.") for path in files):
         raise PruningError(f"{folder} holds no binarised data (train.*.bin)")
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name} {file_hash(path)}\n".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name} {file_hash(path)}\n".encode())
     return digest.hexdigest()

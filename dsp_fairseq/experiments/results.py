@@ -22,10 +22,11 @@ SPLITS = ("valid", "test")
 
 @dataclass(frozen=True)
 class Signed:
-    """A score and the signature that names every setting behind it."""
+    """A score, the signature that names every setting behind it, and its interval if it has one."""
 
     score: float
     signature: str
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
 
 
 def _signed(node: Mapping[str, Any]) -> Signed:
-    return Signed(_finite(node["score"]), str(node["signature"]))
+    low, high = map(_finite, node.get("interval") or (0.0, 0.0))
+    interval = (low, high) if "interval" in node else None
+    return Signed(_finite(node["score"]), str(node["signature"]), interval)
 
 
 def _known(line: Mapping[str, Any], name: str) -> float | None:

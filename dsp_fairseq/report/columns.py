@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -90,13 +91,21 @@ def _difference(row: Comparison) -> str:
     return "0.00" if round(row.difference, 2) == 0 else f"{row.difference:+.2f}".replace("-", "−")
 
 
+def _interval(row: Comparison) -> str:
+    low, high = row.first.scores["test"]["accuracy"].interval or (math.nan, math.nan)
+    return f"{low:.2f} to {high:.2f}"
+
+
 def _significant(row: Comparison) -> str:
     count = sum(test.significant for test in row.tests)
     return f"{count} of {len(row.tests)}" if row.tests else NONE
 
 
 METHOD = Column("method", lambda row: row.first.method, left=True)
-SCORE = metric("sacrebleu", "sacreBLEU", dense=True)
+SCORE = [
+    *metric("sacrebleu", "sacreBLEU", dense=True),
+    *metric("accuracy", "accuracy", dense=True),
+]
 DIFFERENCE = Column("difference", _difference)
 SIGNIFICANCE = Column(f"p < {SIGNIFICANT}", _significant)
 VALIDATION = [
@@ -134,6 +143,7 @@ RUNS = [
     *SCORE,
     DIFFERENCE,
     Column("p", lambda row: f"{row.tests[0].p_value:.3f}" if row.tests else NONE),
+    Column("95 % interval", _interval, only="accuracy"),
     *metric("chrf", "chrF"),
     *VALIDATION,
     *measured("minutes", lambda run: run.train_seconds / 60, ",.1f"),

@@ -173,6 +173,11 @@ RUN_CASES = [
     Case("dsp-run", "a task that cannot be evaluated",
          "mine.yaml --dry-run --set task=translation_multi_simple_epoch",
          "dsp-run can only evaluate translation", {"mine.yaml": RECIPE}),
+    Case("dsp-run", "generation in a recipe of classification",
+         "mine.yaml --dry-run --set task=dsp_sentence_prediction --set arch=dsp_roberta_tiny "
+         "--set criterion=dsp_sentence_prediction --set num-classes=3",
+         "'generate' is for translation: leave it out",
+         {"mine.yaml": RECIPE + "generate: {beam: 5}\n"}),
     Case("dsp-run", "another direction in evaluation", "mine.yaml --dry-run --set source-lang=de "
          "--set target-lang=en", "'generate' has --source-lang en, and 'train' de: leave it out",
          {"mine.yaml": RECIPE + "generate: {source-lang: en, target-lang: de}\n"}),
