@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import gc
 import os
-import statistics
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,27 +27,10 @@ from torch import Tensor, nn
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
 from dsp_fairseq.checkpoints.weights import without_gates, zero_weights
 from dsp_fairseq.export.ctranslate2 import write_ctranslate2
-from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.family import family_of
-from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout
 
-MASKS = ("even", "concentrated")
 SIDES = ("dense", "masked", "frozen", "exported", "none")
-
-
-def make_mask(layout: HeadLayout, budget: int, kind: str) -> Tensor:
-    """K heads: ``even``, one a site in turn; ``concentrated``, whole sites from the top down."""
-    sites = sorted(layout.sites, key=lambda site: -site.layer)
-    heads = dict(zip(layout.sites, layout.heads, strict=True))
-    if kind == "even":
-        order = [(site, h) for h in range(max(layout.heads)) for site in sites if h < heads[site]]
-    else:
-        order = [(site, h) for site in sites for h in range(heads[site])]
-    kept: dict[Any, list[int]] = {}
-    for site, head in order[:budget]:
-        kept.setdefault(site, []).append(head)
-    return layout.mask(kept)
 
 
 class Bench:
@@ -79,14 +61,7 @@ class Bench:
             arguments = exported.state["cfg"]["model"]
         else:
             config = self._config(0 if side == "none" else budget)
-            budgets = torch.zeros(self.layout.num_heads + 1)
-            budgets[budget] = 1.0
-            gates = {
-                "head_gates.mask": mask,
-                "head_gates.frozen": torch.tensor(1.0),
-                "head_gates.budgets": budgets,
-            }
-            weights = {**self.weights, **(gates if side == "frozen" else {})}
+            weights = {**self.weights, **(benchmark.frozen_at(mask) if side == "frozen" else {})}
         if side != "exported":
             arguments = config.model
         model = benchmark.make_task(config, self.dictionary).build_model(arguments)
@@ -99,12 +74,7 @@ class Bench:
 
     def exported(self, budget: int, mask: Tensor) -> Checkpoint:
         """What dsp-export writes for this mask."""
-        config = self._config(budget)
-        state = {"cfg": {"model": config.model, "task": dict(config.task)}, "model": self.weights}
-        state |= {"optimizer_history": [{"lr_scheduler_state": {}}], "extra_state": {}}
-        path = Path("benchmark")
-        head_map = HeadMap(self.layout, None, mask, True, budget)
-        return pruned_checkpoint(Checkpoint(path, state), head_map, path)
+        return benchmark.exported(self._config(budget), self.weights, self.layout, mask)
 
     def generate(self, model: nn.Module, sentences: int) -> Callable[[int], None]:
         """Translates one batch; the round chooses which."""
@@ -167,7 +137,7 @@ def _peak_memory(args: Namespace, side: str, budget: int, kind: str) -> float:
     """MiB that weights and one batch need at most, measured in a process of its own."""
     benchmark.prepare(args)
     bench = Bench(args)
-    mask = make_mask(bench.layout, budget, kind)
+    mask = benchmark.make_mask(bench.layout, budget, kind)
     model = bench.model(side, budget, mask)
     generate = bench.generate(model, args.sentences[0])
     bench.weights = {}
@@ -184,25 +154,13 @@ def _status(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def report(
-    seconds: dict[str, list[float]], share: float
-) -> Iterable[tuple[str, float, list[float]]]:
-    """(side, median seconds, speed-up over dense with its interval), the ideal included."""
-    dense, none = seconds["dense"], seconds["none"]
-    seconds = {
-        **seconds,
-        "ideal": [d - (1 - share) * (d - n) for d, n in zip(dense, none, strict=True)],
-    }
-    for side, values in seconds.items():
-        middle, low, high = benchmark.ratio(dense, values)
-        yield side, statistics.median(values), [middle, low, high]
-
-
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=7)
     parser.add_argument("--shape", choices=benchmark.SHAPES, default="tiny")
     parser.add_argument("--num-of-heads", type=int, nargs="+", help="K (default: a quarter)")
-    parser.add_argument("--masks", choices=MASKS, nargs="+", default=list(MASKS))
+    parser.add_argument(
+        "--masks", choices=benchmark.MASKS, nargs="+", default=list(benchmark.MASKS)
+    )
     parser.add_argument("--sentences", type=int, nargs="+", default=[32, 1], help="batch sizes")
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--length", type=int, default=24, help="forced output length")
@@ -216,7 +174,7 @@ def main() -> None:
     figures = []
     for budget in args.num_of_heads or [n // 4]:
         for kind in args.masks:
-            mask = make_mask(bench.layout, budget, kind)
+            mask = benchmark.make_mask(bench.layout, budget, kind)
             models = {side: bench.model(side, budget, mask) for side in SIDES}
             for sentences in args.sentences:
                 sides = {side: bench.generate(model, sentences) for side, model in models.items()}
@@ -230,11 +188,7 @@ def main() -> None:
                     f"beam {args.beam}, {args.length} tokens, {args.threads} threads, "
                     f"{args.repeats} rounds"
                 )
-                for side, median, (middle, low, high) in report(seconds, budget / n):
-                    print(
-                        f"  {side:<20} {median:8.4f} s   x {middle:.2f} of dense speed"
-                        f"  [{low:.2f}, {high:.2f}]"
-                    )
+                benchmark.print_speeds(seconds, budget / n)
                 figures.append(
                     {"K": budget, "mask": kind, "sentences": sentences, "seconds": seconds}
                 )

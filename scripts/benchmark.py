@@ -21,8 +21,15 @@ from fairseq.data import Dictionary
 from fairseq.data.language_pair_dataset import collate
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
+from torch import Tensor
 
 import dsp_fairseq  # noqa: F401
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.export.pruned import pruned_checkpoint
+from dsp_fairseq.heads.head_map import HeadMap
+from dsp_fairseq.heads.layout import HeadLayout
+
+MASKS = ("even", "concentrated")
 
 SHAPES = {
     "tiny": "dsp_transformer_tiny",
@@ -94,6 +101,42 @@ def make_batch(
     return collate(samples, pad_idx=dictionary.pad(), eos_idx=dictionary.eos())
 
 
+def make_mask(layout: HeadLayout, budget: int, kind: str) -> Tensor:
+    """K heads: ``even``, one a site in turn; ``concentrated``, whole sites from the top down."""
+    sites = sorted(layout.sites, key=lambda site: -site.layer)
+    heads = dict(zip(layout.sites, layout.heads, strict=True))
+    if kind == "even":
+        order = [(site, h) for h in range(max(layout.heads)) for site in sites if h < heads[site]]
+    else:
+        order = [(site, h) for site in sites for h in range(heads[site])]
+    kept: dict[Any, list[int]] = {}
+    for site, head in order[:budget]:
+        kept.setdefault(site, []).append(head)
+    return layout.mask(kept)
+
+
+def frozen_at(mask: Tensor) -> dict[str, Tensor]:
+    """The tensors of a gated model that is frozen at this mask."""
+    budgets = torch.zeros(len(mask) + 1)
+    budgets[int(mask.sum())] = 1.0
+    return {
+        "head_gates.mask": mask,
+        "head_gates.frozen": torch.tensor(1.0),
+        "head_gates.budgets": budgets,
+    }
+
+
+def exported(
+    config: Any, weights: Mapping[str, Tensor], layout: HeadLayout, mask: Tensor
+) -> Checkpoint:
+    """What dsp-export writes of the heads of this mask."""
+    state = {"cfg": {"model": config.model, "task": dict(config.task)}, "model": dict(weights)}
+    state |= {"optimizer_history": [{"lr_scheduler_state": {}}], "extra_state": {}}
+    path = Path("benchmark")
+    head_map = HeadMap(layout, None, mask, True, int(mask.sum()))
+    return pruned_checkpoint(Checkpoint(path, state), head_map, path)
+
+
 def interleave(
     sides: Mapping[str, Callable[[int], None]], repeats: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
@@ -131,6 +174,18 @@ def ratio(
         statistics.median(numbers.choices(ratios, k=len(ratios))) for _ in range(draws)
     )
     return statistics.median(ratios), medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def print_speeds(seconds: Mapping[str, list[float]], share: float) -> None:
+    """A line a side: median seconds, speed-up over dense with its interval; and the ideal."""
+    dense, none = seconds["dense"], seconds["none"]
+    ideal = [d - (1 - share) * (d - n) for d, n in zip(dense, none, strict=True)]
+    for side, values in {**seconds, "ideal": ideal}.items():
+        middle, low, high = ratio(dense, values)
+        print(
+            f"  {side:<20} {statistics.median(values):8.4f} s   x {middle:.2f} of dense speed"
+            f"  [{low:.2f}, {high:.2f}]"
+        )
 
 
 def parser(description: str, repeats: int) -> argparse.ArgumentParser:

@@ -220,6 +220,10 @@ def test_the_report_page(reader, mine):
 def test_the_nli_page(reader):
     config = config_of("bert")
     write_pretrained(reader.folder / "models/minilm", config, tensors_of(config))
+    (reader.folder / "text/lingnli").mkdir(parents=True)
+    pairs = "entailment\ta b c\td e\nneutral\td e\ta\ncontradiction\tf g\tc d e\n"
+    for split in ("train", "dev", "test"):
+        (reader.folder / f"text/lingnli/{split}.tsv").write_text(pairs * 8)
     (reader.folder / "pieces").mkdir()
     for split in ("train", "valid", "test"):
         for part, lines in (("input0", "a b c\nd e\n"), ("input1", "c d\nj a\n")):
@@ -235,6 +239,9 @@ def test_the_nli_page(reader):
         assert read_head_map(reader.folder / name).mask.sum() == 2
     assert re.search(r"accuracy \d", printed)
     assert re.search(r"^compared .* \(McNemar, exact\)$", printed, re.M)
+    assert re.search(r"^3 of 12 heads,", printed, re.M)
+    report = (reader.folder / "runs/lingnli-pruned/report/report.md").read_text()
+    assert "| joint | 2 of 8 | 1 |" in report
     assert (reader.folder / "nli-transformers/vocab.txt").exists()
     (serve,) = blocks("docs/nli.md", "python")
     (reader.folder / "serve.py").write_text(serve)
@@ -291,6 +298,10 @@ def test_several_machines(reader, multi30k):
 
 
 BENCHMARKS = {
+    "scripts/bench_classification.py": (
+        "--shape tiny --num-of-heads 2 --masks even --inputs 2 --length 4 --vocabulary 50",
+        ("dense", "frozen", "exported", "none", "ideal"),
+    ),
     "scripts/bench_estimators.py": ("--heads 8", ("gumbel", "sigmoid")),
     "scripts/bench_generation.py": (
         "--masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
