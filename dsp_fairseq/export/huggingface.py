@@ -53,6 +53,9 @@ _ONLY = {
 }
 """Arguments of fairseq's model, and what BERT and RoBERTa always do."""
 
+_MARKS = {0: "<s>", 2: "</s>"}
+"""Tokens around sentences, by fairseq's numbers."""
+
 _REMOVES = 4
 """The last version of transformers that can remove heads."""
 
@@ -84,6 +87,8 @@ class HuggingFaceExporter(Exporter):
         part.mkdir()
         _save(weights, order.signature, part, output)
         (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        # safetensors lets nobody else read its files.
+        shutil.copymode(part / CONFIG, part / WEIGHTS)
         for name in TOKENIZER_FILES:
             if form.folder and (form.folder / name).is_file():
                 shutil.copyfile(form.folder / name, part / name)
@@ -184,30 +189,35 @@ class _Form:
         kind = "bert" if set(SPECIAL["bert"]) <= set(vocabulary) else "roberta"
         order = token_order(kind, vocabulary, folder)
         _check_vocabulary(source, [vocabulary[number] for number in order], size, folder)
-        if types and kind == "roberta":
-            raise PruningError(
-                f"the tokenizer of {folder} is RoBERTa's and gives no token types, which this "
-                "model has: give the tokenizer of a BERT"
-            )
         form = cls(kind, order, folder)
-        form.check_reading(source)
+        form.check_reading(source.config("task"), types)
         return form
 
-    def check_reading(self, source: Checkpoint) -> None:
-        """Warns where the training put sentences together in another way than the tokenizer."""
-        task = source.config("task")
-        separator = None if self.kind == "bert" else 2
-        for name, expected in (("init_token", 0), ("separator_token", separator)):
-            if name in task and task[name] != expected:
-                flag = f"--{name.replace('_', '-')}"
-                logger.warning(
-                    "the model was trained with %s %s, and the tokenizer of %s puts sentences "
-                    "together as with %s",
-                    flag,
-                    task[name],
-                    self.folder,
-                    f"{flag} {expected}" if expected is not None else f"no {flag}",
-                )
+    def check_reading(self, task: Mapping[str, Any], types: bool) -> None:
+        """Compares how the tokenizer and the training put a pair of sentences together.
+
+        Raises:
+            PruningError: the model needs token types, and the tokenizer gives none.
+        """
+        assert self.folder
+        pair = PretrainedFolder(self.folder, {}).tokenizer().encode("a", "b")
+        if types and not any(pair.type_ids):
+            raise PruningError(
+                f"the tokenizer of {self.folder} gives no token types, which this model has: give "
+                "that of the original model"
+            )
+        marks = {self.number(token): token for token in _MARKS}
+        found = [marks[token] for token in pair.ids if token in marks]
+        given = (task.get("init_token"), 2, task.get("separator_token"), 2)
+        trained = [token for token in given if token is not None]
+        if found != trained:
+            logger.warning(
+                "the tokenizer of %s puts %s around and between the sentences of a pair, and the "
+                "model was trained with %s (--init-token, --separator-token): its answers to text "
+                "may be others",
+                self.folder,
+                *(" ".join(_MARKS.get(t, str(t)) for t in tokens) for tokens in (found, trained)),
+            )
 
     def number(self, token: int) -> int:
         """Of one of fairseq's special tokens ``<s> <pad> </s> <unk>``, from 0."""

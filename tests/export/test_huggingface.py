@@ -37,6 +37,29 @@ KEPT = {
     "some of each": [0, 2, 5],
     "all heads": list(range(8)),
 }
+CASES = [
+    *((model, "some of each") for model in MODELS),
+    *(("bert", kept) for kept in KEPT if kept != "some of each"),
+]
+
+
+def _write_tokenizer(folder: Path, model: str) -> None:
+    """Words of one letter, as a tokenizer of Hugging Face's; BERT's needs its vocabulary only."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    if MODELS[model][0] == "bert":
+        return
+    numbers = {token: number for number, token in enumerate(_vocabulary(model))}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[(token, numbers[token]) for token in ("<s>", "</s>")],
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture
@@ -47,6 +70,7 @@ def original(tmp_path):
         kind, types, more = MODELS[model]
         config, words = config_of(kind, **NAMED, **more), _vocabulary(model)
         source = write_pretrained(tmp_path / "original", config, tensors_of(config, 3), words)
+        _write_tokenizer(source, model)
         path = import_bert(source, tmp_path / "checkpoint.pt", types).output
         return source, _prune(path, KEPT[kept])
 
@@ -95,8 +119,7 @@ def _export(path: Path, tokenizer: Path | None = None, remove_heads: bool = Fals
     return output, export_checkpoint(path, output, "huggingface", options=options)
 
 
-@pytest.mark.parametrize("kept", KEPT)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "kept"), CASES)
 def test_imported_again_it_is_the_same_model(original, tmp_path, model, kept):
     source, path = original(model, kept)
     output, _ = _export(path, source)
@@ -163,6 +186,8 @@ def test_the_files_of_the_tokenizer(original):
     names = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
     assert {file.name for file in output.iterdir()} == names
     assert str(source) in export.notes[0] and len(export.notes) == 1
+    # safetensors makes files that nobody else may read.
+    assert len({file.stat().st_mode for file in output.iterdir()}) == 1
     bare, _ = _export(path, name="bare")
     assert {file.name for file in bare.iterdir()} == {"config.json", "model.safetensors"}
 
@@ -190,25 +215,6 @@ def _their_logits(folder: Path, sentences: list[tuple[str, str]]) -> torch.Tenso
     return model(**tokenizer(first, second, padding=True, return_tensors="pt")).logits
 
 
-def _write_tokenizer(folder: Path, model: str) -> None:
-    """Words of one letter, as a tokenizer of Hugging Face's; BERT's needs its vocabulary only."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    if MODELS[model][0] == "bert":
-        return
-    numbers = {token: number for number, token in enumerate(_vocabulary(model))}
-    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[(token, numbers[token]) for token in ("<s>", "</s>")],
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-
-
 def _text(path: Path, folder: Path) -> list[tuple[str, str]]:
     """The test split, as text."""
     _, task = _load(path, folder)
@@ -224,15 +230,13 @@ def _text(path: Path, folder: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("remove", [False, True], ids=["zeros", "removed"])
-@pytest.mark.parametrize("kept", KEPT)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "kept"), CASES)
 def test_transformers_gives_the_same_classes_for_text(original, tmp_path, model, kept, remove):
     """Runs where Hugging Face's transformers is installed; removes heads where it can."""
     transformers = pytest.importorskip("transformers")
     if remove and not transformers.__version__.startswith("4."):
         pytest.skip("transformers 5 cannot load models without some of their heads")
     source, path = original(model, kept)
-    _write_tokenizer(source, model)
     output, _ = _export(path, source, remove)
     found, expected = _their_logits(output, _text(path, tmp_path)), _logits(path, tmp_path)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -293,9 +297,7 @@ def test_a_checkpoint_without_a_classification_head(tmp_path):
 )
 def test_what_the_models_of_transformers_cannot_do(original, change, said):
     source, path = original("bert")
-    state = torch.load(path, weights_only=True)
-    vars(state["cfg"]["model"]).update(change)
-    torch.save(state, path)
+    _change(path, "model", **change)
     assert said in _refusal(path, source)
 
 
@@ -314,19 +316,32 @@ def test_tokenizers_of_other_models(original, tmp_path):
     assert "has no vocabulary" in _refusal(path, source)
 
 
+def _change(path: Path, group: str, **values) -> None:
+    state = torch.load(path, weights_only=True)
+    node = state["cfg"][group]
+    (node if isinstance(node, dict) else vars(node)).update(values)
+    torch.save(state, path)
+
+
 def test_a_tokenizer_without_the_token_types_of_the_model(original, tmp_path):
-    _, path = original("roberta")
-    state = torch.load(path, weights_only=True)
-    state["cfg"]["model"].token_types = 2
-    torch.save(state, path)
-    assert "is RoBERTa's and gives no token types" in _refusal(path, tmp_path / "original")
-
-
-def test_sentences_that_were_put_together_otherwise(original, caplog):
     source, path = original("roberta")
-    state = torch.load(path, weights_only=True)
-    state["cfg"]["task"]["separator_token"] = None
-    torch.save(state, path)
+    _change(path, "model", token_types=2)
+    assert "gives no token types, which this model has" in _refusal(path, source)
+
+
+def test_a_vocabulary_without_its_merges_is_no_tokenizer(original):
+    source, path = original("roberta")
+    (source / "tokenizer.json").unlink()
+    assert "has no tokenizer: tokenizer.json, vocab.txt, or vocab.json and" in _refusal(
+        path, source
+    )
+
+
+def test_pairs_that_the_training_put_together_otherwise(original, caplog):
+    source, path = original("roberta")
     _export(path, source)
-    assert "was trained with --separator-token None" in caplog.text
-    assert "as with --separator-token 2" in caplog.text
+    assert "puts" not in caplog.text
+    _change(path, "task", separator_token=None)
+    _export(path, source, name="other")
+    assert "puts <s> </s> </s> </s> around and between the sentences of a pair" in caplog.text
+    assert "the model was trained with <s> </s> </s> (--init-token" in caplog.text
