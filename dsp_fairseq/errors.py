@@ -14,8 +14,9 @@ class PruningError(Exception):
     """A mistake in flags, files or their combination; its message says what to do, in one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        # It may quote another library, whose messages have several lines.
+        self.message = " ".join(line.strip() for line in message.splitlines())
+        super().__init__(self.message)
 
 
 class NotFiniteError(PruningError):

@@ -17,6 +17,12 @@ def test_errors_end_a_command_in_one_line_and_keep_their_kind():
         assert end.value.error is error
 
 
+def test_a_message_that_quotes_several_lines_is_one_line():
+    assert str(PruningError("bad data: no key\n    full_key: seed\n")) == (
+        "bad data: no key full_key: seed"
+    )
+
+
 def test_other_errors_pass():
     with pytest.raises(ZeroDivisionError):
         _fail(ZeroDivisionError())

@@ -41,13 +41,16 @@ def render(ranked: Ranked, args: Namespace) -> str:
         how += f", on {batches} batches of the {args.split} split"
     elif how == "random":
         how += f", seed {args.seed}"
+    use = f"dsp-predict {args.output} --data {args.data}"
+    if ranked.checkpoint.family.translates:
+        use = f"fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}"
     return "\n".join(
         [
             render_counts(head_map),
             f"kept         {head_map.budget} of {head_map.layout.num_heads} heads, frozen",
             f"method       {how}",
             *([f"repaired     {ranked.repair}"] if ranked.repair else []),
-            f"next         fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}",
+            f"next         {use}",
             f"             fairseq-train ... --num-of-heads {head_map.budget} "
             f"--finetune-from-model {args.output}",
             f"             dsp-heads {args.output}; dsp-export {args.output} --output pruned.pt",

@@ -426,6 +426,7 @@ def _state(source: _Source, model: Any, dictionary: Dictionary) -> dict[str, Any
         "num_classes": len(source.labels) or -1,
         "init_token": 0,
         "max_positions": source.args.max_positions,
+        "seed": 1,  # fairseq's default
         **criterion,
     }
     if source.folder.config["model_type"] == "roberta":
@@ -433,7 +434,7 @@ def _state(source: _Source, model: Any, dictionary: Dictionary) -> dict[str, Any
     return {
         "args": None,
         "cfg": {
-            "common": {"seed": 1},  # fairseq's default, which its tasks ask for
+            "common": {},
             "model": source.args,
             "task": task,
             "criterion": {"_name": "dsp_sentence_prediction", **criterion},

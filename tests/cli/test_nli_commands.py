@@ -12,8 +12,10 @@ from fairseq import checkpoint_utils
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.analysis.head_map import read_head_map
-from dsp_fairseq.cli import average, export, heads, rank_heads
+from dsp_fairseq.analysis.ranking import RANKINGS
+from dsp_fairseq.cli import average, export, heads, predict, prune, rank_heads
 from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.models.roberta import DspRobertaModel
 
 BUDGET = 3
 
@@ -113,17 +115,73 @@ def test_an_average_keeps_the_heads(trained, pairs, tmp_path):
     assert _logits(mean, pairs).shape == (12, 3)
 
 
-@pytest.mark.parametrize("method", ["michel", "weight-norm", "random"])
-def test_heads_are_ranked_without_training(dense, pairs, tmp_path, method):
+@pytest.mark.parametrize("method", RANKINGS)
+def test_heads_are_ranked_without_training(dense, pairs, tmp_path, method, capsys):
     output = tmp_path / "ranked.pt"
     flags = ["--data", str(pairs), "--method", method, "--num-of-heads", "3", "--cpu"]
     rank_heads.main([str(dense), *flags, "--output", str(output)])
+    assert f"next         dsp-predict {output} --data {pairs}\n" in capsys.readouterr().out
     kept = read_head_map(output)
     assert (kept.frozen, int(kept.mask.sum())) == (True, BUDGET)
     before, after = (torch.load(p, weights_only=True)["model"] for p in (dense, output))
     head = [name for name in before if name.startswith("classification_heads.")]
     assert len(head) == 4 and all(torch.equal(before[name], after[name]) for name in head)
     assert _logits(output, pairs).shape == (12, 3)
+
+
+@pytest.mark.parametrize("method", RANKINGS)
+def test_a_dense_model_is_pruned_and_repaired(dense, pairs, tmp_path, method, capsys):
+    flags = ["--data", str(pairs), "--method", method, "--num-of-heads", "3", "--cpu"]
+    flags += ["--keep-at-least", "site=1", "--max-tokens", "200", "--repair-batches", "2"]
+    repaired, bare = tmp_path / "repaired.pt", tmp_path / "bare.pt"
+    prune.main([str(dense), *flags, "--output", str(repaired)])
+    found = re.search(r"relative squared error (\S+) -> (\S+) \(mean\)", capsys.readouterr().out)
+    assert found is not None and float(found[1]) > float(found[2])
+    prune.main([str(dense), *flags[:-2], "--no-repair", "--output", str(bare)])
+    one, other = (read_head_map(path) for path in (repaired, bare))
+    assert one.kept == other.kept and all(one.kept.values()) and one.budget == BUDGET
+    expected, near, far = (_logits(path, pairs) for path in (dense, repaired, bare))
+    assert (near - expected).norm() < (far - expected).norm()
+
+
+def test_one_training_for_several_budgets_within_limits(train, pairs, tmp_path, capsys):
+    flags = ("--keep-at-least", "site=1", "--keep-at-most", "encoder.self.0=2")
+    outcome = train(tmp_path / "many", "--num-of-heads", "2,5", *flags)
+    assert outcome.status == 0, outcome.message or outcome.log
+    last = tmp_path / "many/checkpoint_last.pt"
+    before: set = set()
+    for number in (2, 5):
+        kept = read_head_map(last, str(number))
+        first, second = kept.kept.values()
+        assert len(first) + len(second) == number and 1 <= len(first) <= 2 and second
+        assert before <= (before := set(kept.mask.nonzero().flatten().tolist()))
+        output = tmp_path / f"{number}.pt"
+        export.main([str(last), "--num-of-heads", str(number), "--output", str(output)])
+        assert read_head_map(output).budget == number
+        tables = []
+        for arguments in ([str(output)], [str(last), "--num-of-heads", str(number)]):
+            predict.main([*arguments, "--data", str(pairs), "--cpu"])
+            tables.append(capsys.readouterr().out.partition("accuracy")[2])
+        assert tables[0] and tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("form", [None, "pruned"])
+def test_the_hub_interface_loads_checkpoints_and_exports(trained, pairs, tmp_path, form):
+    path = trained
+    if form:
+        path = tmp_path / f"{form}.pt"
+        export.main([str(trained), "--format", form, "--output", str(path)])
+    hub = DspRobertaModel.from_pretrained(
+        str(path.parent), path.name, str(pairs), bpe=None, user_dir=str(USER_DIR)
+    )
+    hub.eval()
+    dataset = hub.task.load_dataset("test")
+    tokens = dataset.collater([dataset[i] for i in range(len(dataset))])["net_input"]["src_tokens"]
+    head = hub.task.cfg.classification_head_name
+    found = hub.predict(head, tokens)
+    torch.testing.assert_close(found, _logits(trained, pairs).log_softmax(-1), atol=1e-5, rtol=0)
+    one = dataset[0]["net_input.src_tokens"]
+    torch.testing.assert_close(hub.predict(head, one)[0], found[0], atol=1e-5, rtol=0)
 
 
 def test_fine_tuning_a_dense_model_and_an_export(train, trained, dense, tmp_path):
