@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any
 
 import yaml
 from documentation import ROOT
+from warm_commands import MODULES, REAL, WarmCommands
 
-REAL = Path(sys.executable).parent
-WARM = Path(__file__).with_name("warm.py")
 TINY = (
     "--cpu --num-workers 0 --max-tokens 1200 --warmup-updates 4 --lr-scheduler fixed "
     "--encoder-layers 3 --decoder-layers 3 --encoder-embed-dim 32 --decoder-embed-dim 32 "
@@ -49,10 +46,6 @@ TINY_BERT = {
     "--toy ": "--toy 240 ",
 }
 """What recipes and grids of classification say, and what they say of the BERT of the tests."""
-MODULES = dict(
-    re.findall(r'^(dsp-\S+) = "(\S+):main"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-)
-"""command -> the module that it runs."""
 
 
 def _shrink(content: Any) -> Any:
@@ -104,41 +97,24 @@ class Reader:
         self.bin = folder / ".venv/bin"
         self.bin.mkdir(parents=True)
         (self.bin / "activate").touch()
-        self._socket = folder / "warm"
-        warm = f'exec "{sys.executable}" -S -E "{WARM}" "{self._socket}"'
-        self._command("python", f'case "${{1:-}}" in -m|[!-]*) {warm} "$@";; esac\n'
-                      f'exec "{sys.executable}" "$@"')  # fmt: skip
-        self._command("pip", f'exec "{sys.executable}" -m pip "$@" --no-deps --no-index '
-                      f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
+        self._commands = commands = WarmCommands(self.bin)
+        warm = commands.warm
+        commands.write("pip", f'exec "{sys.executable}" -m pip "$@" --no-deps --no-index '
+                       f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
         for name, module in MODULES.items():
             # What it starts has its sizes from a recipe.
             more = " --cpu" if module.endswith(("rank_heads", "prune")) else ""
-            self._command(name, f'TINY= {warm} -m {module} "$@"{more}')
-        self._command("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
+            commands.write(name, f'TINY= {warm} -m {module} "$@"{more}')
+        commands.write("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):
-            self._command(name, f'{warm} "{REAL}/{name}" "$@" --cpu ${{TINY:+--max-len-b 20}}')
-        for name in ("fairseq-preprocess", "fairseq-validate"):
-            self._command(name, f'{warm} "{REAL}/{name}" "$@"')
+            short = "${TINY:+--max-len-b 20}"
+            commands.write(name, f'{warm} "{REAL}/{name}" "$@" --cpu {short}')
         name = "fairseq-hydra-train"
-        self._command(name, f'{warm} "{REAL}/{name}" "$@" {TINY_HYDRA}')
-        self._server = subprocess.Popen(
-            [sys.executable, WARM, "serve", self._socket],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert self._server.stdout is not None
-        assert self._server.stdout.readline() == b"ready\n"
+        commands.write(name, f'{warm} "{REAL}/{name}" "$@" {TINY_HYDRA}')
 
     def close(self) -> None:
         """Ends the server, and whatever it started."""
-        os.killpg(self._server.pid, signal.SIGKILL)
-        self._server.wait()
-
-    def _command(self, name: str, lines: str) -> None:
-        path = self.bin / name
-        path.write_text(f"#!/bin/sh\n{lines}\n")
-        path.chmod(0o755)
+        self._commands.close()
 
     def paste(self, lines: str, size: str = f"{TINY} --max-update 8", **variables: str) -> str:
         """Runs lines in a shell, in the folder; returns what they print.
@@ -155,11 +131,8 @@ class Reader:
             text=True,
             env={
                 **os.environ,
-                "PATH": os.pathsep.join([str(self.bin), str(REAL), os.environ["PATH"]]),
-                "PYTHONPATH": str(ROOT),
-                "OMP_NUM_THREADS": "1",
+                **self._commands.environment,
                 "CUDA_VISIBLE_DEVICES": "",
-                "WARM_PYTHON": str(self.bin / "python"),
                 "TINY": size,
                 **variables,
             },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts/kill_test.py"
 
 
 @pytest.mark.slow
-def test_a_few_kills(corpus):
+def test_a_few_kills(corpus, warm):
+    # The server kills a command when its client is killed.
     done = subprocess.run(
         [
-            *(sys.executable, str(SCRIPT), "--kills", "3", "--other-kills", "1"),
+            *(warm.python, str(SCRIPT), "--kills", "3", "--other-kills", "1"),
             *("--data", str(corpus), "--seed", "3"),
         ],
         capture_output=True,

@@ -65,16 +65,16 @@ torch.save(
 
 
 @pytest.fixture
-def launch(corpus, gated_flags, tmp_path):
+def launch(corpus, gated_flags, warm, tmp_path):
     """Runs the script; returns what it printed and per rank what was recorded."""
     tools = tmp_path / "tools"
     tools.mkdir()
     recorder = tools / "fairseq-train"
     recorder.write_text(
-        RECORDER.format(python=sys.executable, root=str(ROOT), folder=tmp_path / "tools")
+        RECORDER.format(python=warm.python, root=str(ROOT), folder=tmp_path / "tools")
     )
     recorder.chmod(0o755)
-    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(tools), os.environ["PATH"]])
 
     def run(processes: int, folder: Path, *flags: str | Path) -> tuple[str, list[dict]]:
         given = {str(flag) for flag in flags}
@@ -86,7 +86,7 @@ def launch(corpus, gated_flags, tmp_path):
             ["bash", str(SCRIPT), str(processes), str(corpus), "--cpu", "--share-all-embeddings",
              *rest, *map(str, flags)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PATH": path},
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:]
         ranks = [torch.load(tools / f"rank{rank}") for rank in range(processes)]

@@ -13,6 +13,8 @@ from dsp_fairseq.cli import run as run_command
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.experiments import execute as run_module
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     recipe, corpus, tmp_path, capsys, monkeypatch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import yaml
 from dsp_fairseq.cli import sweep as sweep_command
 
 ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +41,11 @@ def _grid(folder: Path, recipe: Path, **content) -> Path:
 
 
 def _start(grid: Path, *flags: str) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dsp_fairseq.cli.sweep", str(grid), *flags]
+    # A Python that handles signals itself; what it starts is looked for beside its executable.
+    start = f"import sys; sys.executable = {sys.executable!r}; sys.argv[0] = 'dsp-sweep'; "
+    command = [PYTHON, "-c", start + "from dsp_fairseq.cli.sweep import main; main()", str(grid)]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -80,7 +81,7 @@ def _free(folder: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_an_interrupted_and_a_killed_sweep_give_the_same_table(recipe, tmp_path):
+def test_an_interrupted_and_a_killed_sweep_give_the_same_table(recipe, warm, tmp_path):
     content = {
         "train": {"max-update": 80, "save-interval-updates": 4, "keep-interval-updates": 1},
         "budgets": [6],
@@ -132,9 +133,8 @@ def test_submitit_runs_jobs_and_reports_the_failed_one(recipe, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_all_runs_start_from_the_dense_one(recipe, tmp_path, monkeypatch, capsys):
+def test_all_runs_start_from_the_dense_one(recipe, warm, tmp_path, capsys):
     """Dense, then pipelined for all budgets at once, and heads that are ranked and fine-tuned."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pipelined = tmp_path / "pipelined.yaml"
     flags = {"pruning-mode": "pipelined", "freeze-heads-after": 6, "finetune-updates": 4}
     content = {"extends": str(recipe), "name": "pipelined", "start": "set-by-the-grid"}

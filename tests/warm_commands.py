@@ -1,0 +1,73 @@
+"""A folder of the commands that a user has, which a warm server runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from documentation import ROOT
+
+REAL = Path(sys.executable).parent
+WARM = Path(__file__).with_name("warm.py")
+MODULES = dict(
+    re.findall(r'^(dsp-\S+) = "(\S+):main"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+)
+"""command -> the module that it runs."""
+FAIRSEQ = ("train", "generate", "interactive", "preprocess", "validate", "hydra-train")
+
+
+class WarmCommands:
+    """``python``, ``torchrun``, and the commands of fairseq and of this package.
+
+    Args:
+        folder: where they are put.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._socket = folder / "warm"
+        self.warm = f'exec "{sys.executable}" -S -E "{WARM}" "{self._socket}"'
+        self.write("python", f'case "${{1:-}}" in -m|[!-]*) {self.warm} "$@";; esac\n'
+                   f'exec "{sys.executable}" "$@"')  # fmt: skip
+        for name in ("torchrun", *(f"fairseq-{command}" for command in FAIRSEQ)):
+            self.write(name, f'{self.warm} "{REAL}/{name}" "$@"')
+        for name, module in MODULES.items():
+            self.write(name, f'{self.warm} -m {module} "$@"')
+        self._server = subprocess.Popen(
+            [sys.executable, WARM, "serve", self._socket],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline() == b"ready\n"
+
+    @property
+    def python(self) -> Path:
+        """Runs a module or a file in the server, and whatever else by itself."""
+        return self.folder / "python"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the commands need, and those that they start."""
+        return {
+            "PATH": os.pathsep.join([str(self.folder), str(REAL), os.environ["PATH"]]),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "WARM_PYTHON": str(self.python),
+        }
+
+    def write(self, name: str, lines: str) -> None:
+        """Writes a command of these lines, in place of the one there."""
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{lines}\n")
+        path.chmod(0o755)
+
+    def close(self) -> None:
+        """Ends the server, and whatever it started."""
+        os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.wait()
