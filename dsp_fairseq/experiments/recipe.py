@@ -32,8 +32,8 @@ class Recipe:
         data: folder of binarised data.
         train: flags of fairseq-train.
         prepare: the command that makes ``data``.
-        generate: flags of fairseq-generate.
-        evaluate: the splits to be translated and scored.
+        generate: flags of fairseq-generate; for translation only.
+        evaluate: the splits to be evaluated.
         processes: how many processes train one model, started by torchrun if there are several.
         start: checkpoint whose weights training starts from.
         make_start: the command that makes ``start``, or the teacher of ``--distill-from``.
