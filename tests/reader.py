@@ -104,6 +104,8 @@ class Reader:
         for name, module in MODULES.items():
             # What it starts has its sizes from a recipe.
             more = " --cpu" if module.endswith(("rank_heads", "prune")) else ""
+            if name == "dsp-measure":
+                more = " --batch-size 2 --beam 2 --length 8 --repeats 3"
             commands.write(name, f'TINY= {warm} -m {module} "$@"{more}')
         commands.write("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):

@@ -93,7 +93,7 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
-    build = partial(_build, config["model"], dense, task)
+    build = partial(build_gated, config["model"], dense, task)
     model = build()
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
     gates = model.head_gates
@@ -128,17 +128,14 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
         state = checkpoint_utils.load_checkpoint_to_cpu(str(dense.path))
         config = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
         dense = Checkpoint(dense.path, {**state, "cfg": config, "model": dense.weights})
-    arch, family = _gated_architecture(dense), dense.family
+    _refuse_pruned(dense)
+    family = dense.family
     gated = dense.derive(output, {})
     names = {f.name for f in fields(CRITERION_DATACLASS_REGISTRY[family.gated_criterion])}
     criterion = {name: v for name, v in dense.config("criterion").items() if name in names}
     if "sentence_avg" in names:
         criterion.setdefault("sentence_avg", False)
-    args = Namespace(**vars(dense.args))
-    forget_training(args)
-    vars(args).update(pruning_flags())
-    args.arch = args._name = arch
-    args.criterion, args.optimizer = family.gated_criterion, "dsp_adam"
+    args = gated_arguments(dense)
     args.num_of_heads = str(options.num_of_heads)
     args.keep_at_least, args.keep_at_most = options.keep_at_least, options.keep_at_most
     args.gate_seed = options.seed
@@ -150,22 +147,36 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
     return gated
 
 
-def _gated_architecture(dense: Checkpoint) -> str:
-    name, family = architecture(dense.args), dense.family
+def _refuse_pruned(dense: Checkpoint) -> None:
     if SIGNATURE in dense.state or dense.lacks_heads:
         raise PruningError(
             f"{dense.path} is exported, its heads are chosen: give a dense checkpoint"
         )
-    if model_name(dense.args) == family.name:
+    if model_name(dense.args) == dense.family.name:
         head_map = dense.head_map()
         if head_map.budget != head_map.layout.num_heads:
             raise PruningError(
                 f"{dense.path} is pruned, to {head_map.budget} of {head_map.layout.num_heads} "
                 "heads: give a dense checkpoint"
             )
-        return str(name)
-    gated = f"dsp_{name}"
-    return gated if ARCH_MODEL_NAME_REGISTRY.get(gated) == family.name else family.name
+
+
+def gated_arguments(checkpoint: Checkpoint) -> Namespace:
+    """The arguments of the gated model of the same shape, with no budget and no flag of training.
+
+    Raises:
+        PruningError: of a family that is not known.
+    """
+    family, name = checkpoint.family, architecture(checkpoint.args)
+    args = Namespace(**vars(checkpoint.args))
+    forget_training(args)
+    vars(args).update(pruning_flags())
+    if model_name(checkpoint.args) != family.name:
+        gated = f"dsp_{name}"
+        name = gated if ARCH_MODEL_NAME_REGISTRY.get(gated) == family.name else family.name
+    args.arch = args._name = name
+    args.criterion, args.optimizer = family.gated_criterion, "dsp_adam"
+    return args
 
 
 def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
@@ -180,11 +191,17 @@ def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
         raise PruningError(f"--data {data} does not hold the data of this model: {error}") from None
 
 
-def _build(args: Namespace, dense: Checkpoint, task: Any) -> Any:
+def build_gated(args: Namespace, dense: Checkpoint, task: Any) -> Any:
+    """The gated model of these arguments with the weights of a checkpoint, which has all heads.
+
+    Raises:
+        PruningError: they do not fit together, or not to the dictionaries of the task.
+    """
+
     def misfit(reason: str) -> PruningError:
+        data = f"the dictionaries of {task.cfg.data}, or " if task.cfg.data else ""
         return PruningError(
-            f"the weights of {dense.path} do not fit the dictionaries of {task.cfg.data}, or its "
-            f"own configuration: {reason}"
+            f"the weights of {dense.path} do not fit {data}its own configuration: {reason}"
         )
 
     try:

@@ -34,6 +34,7 @@ MODULES = {
     "dsp-average": "cli.average",
     "dsp-export": "cli.export",
     "dsp-heads": "cli.heads",
+    "dsp-measure": "cli.measure",
     "dsp-predict": "cli.predict",
     "dsp-score": "cli.score",
     "dsp-rank-heads": "cli.rank_heads",

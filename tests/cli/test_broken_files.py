@@ -14,6 +14,7 @@ import torch
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import measure as measure_command
 from dsp_fairseq.cli import prune as prune_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
 
@@ -118,7 +119,7 @@ class _Evil:
 
 
 COMMANDS = ["generate", "interactive", "validate", "resume", "restore", "finetune", "kept-heads"]
-COMMANDS += ["dsp-heads", "dsp-export", "dsp-rank-heads", "dsp-prune"]
+COMMANDS += ["dsp-heads", "dsp-export", "dsp-rank-heads", "dsp-prune", "dsp-measure"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -142,6 +143,7 @@ def test_pickled_code_runs_in_no_command(
         "kept-heads": lambda: train(tmp_path / "new", "--kept-heads", path),
         "dsp-heads": lambda: heads_command.main([str(path)]),
         "dsp-export": lambda: export_command.main([str(path), "--output", str(output)]),
+        "dsp-measure": lambda: measure_command.main([str(path), "--output", str(output)]),
         "dsp-prune": lambda: prune_command.main([str(path), *data, "--method", "random"]),
         "dsp-rank-heads": lambda: rank_heads_command.main([str(path), *data, "--method", "random"]),
     }

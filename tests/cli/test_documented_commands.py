@@ -180,10 +180,10 @@ def test_the_methods_page(reader, mine):
     page, folder = "docs/methods.md", reader.folder
     sections = (
         *("Joint or pipelined", "Pruning without training", "One training, several budgets"),
-        "Distillation",
+        *("Budgets in cost", "Distillation"),
     )
-    pipelined, ranking, many, taught = (_script(page, section) for section in sections)
-    assert "\n".join((pipelined, ranking, many, taught)) == _script(page)
+    pipelined, ranking, many, priced, taught = (_script(page, section) for section in sections)
+    assert "\n".join((pipelined, ranking, many, priced, taught)) == _script(page)
     reader.paste(ranking)
     for name in ("pruned18.pt", "michel.pt", "fisher.pt"):
         assert read_head_map(folder / name).mask.sum() == 18
@@ -199,6 +199,8 @@ def test_the_methods_page(reader, mine):
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
     assert read_head_map(folder / "pruned12.pt").mask.sum() == 12
+    reader.paste(priced)
+    assert (folder / "costs.yaml").exists()
     reader.paste(taught.replace("...", flags), short)
     assert read_head_map(folder / "runs/taught/checkpoint_last.pt").budget == 18
 
