@@ -40,7 +40,7 @@ from dsp_text.errors import TextError
 from dsp_text.settings import FORMAT_VERSION, SETTINGS_FILE
 
 LIBRARIES = ("tokenizers", "fairseq")
-TOY_PAIRS = 20_000
+TOY_PAIRS = 12_000
 MODEL_FILES = (
     "config.json",
     "vocab.txt",
