@@ -9,13 +9,14 @@ from nli_examples import Example
 
 from dsp_text.errors import TextError
 
-# What a premise says of somebody, in the order of the sentence. Words between commas mean the same,
-# and exclude those behind the slash.
+# What a premise says of somebody, kind by kind. Words between commas mean the same, and exclude
+# those behind the slash.
 LEXICON = {
     "size": "big, large / small, little",
     "mood": "happy, cheerful / sad, unhappy",
-    "subject": "boy / girl / man / woman / dog / cat / horse / rabbit / king / queen / pilot / nurse / "
-    "doctor / tailor / sheep / mouse / baker / farmer / goat / bear / teacher / singer / duck / frog",
+    "subject": "boy / girl / man / woman / dog / cat / horse / rabbit / king / queen / pilot / "
+    "nurse / doctor / tailor / sheep / mouse / baker / farmer / goat / bear / teacher / singer / "
+    "duck / frog",
     "action": "sleeps, naps / runs, races",
     "place": "in the woods, in the forest / at home, in the house",
 }

@@ -144,9 +144,11 @@ def test_readme(reader, mine):
     assert "\nH-0\t" in mine, "nothing was translated"
     assert read_head_map(reader.folder / "runs/mine/checkpoint_best.pt").mask.sum() == 18
 
-    demo = reader.paste(_script("README.md", "Quick start"), "", DEMO_UPDATES="4", DEMO_PAIRS="800")
+    start = _script("README.md", "Quick start").replace("--toy ", "--toy 240 ")
+    demo = reader.paste(start, "", DEMO_UPDATES="4", DEMO_PAIRS="800")
     assert re.search(r"^   12 heads: froze 12 of 48 heads at update 2", demo, re.M), demo
     assert re.search(r"^12 of 48 .*\d+\.\d\d +\d+ s$", demo, re.M), demo
+    assert read_head_map(reader.folder / "toy-nli.pt").mask.sum() == 3
 
     done = {OWN_DATA, "Quick start"}
     parts = [line for s in done for line in commands("README.md", s)]
@@ -226,11 +228,14 @@ def test_the_nli_page(reader):
     pairs = "entailment\ta b c\td e\nneutral\td e\ta\ncontradiction\tf g\tc d e\n"
     for split in ("train", "dev", "test"):
         (reader.folder / f"text/lingnli/{split}.tsv").write_text(pairs * 8)
-    (reader.folder / "pieces").mkdir()
-    for split in ("train", "valid", "test"):
-        for part, lines in (("input0", "a b c\nd e\n"), ("input1", "c d\nj a\n")):
-            (reader.folder / f"pieces/{split}.{part}").write_text(lines * 12)
-        (reader.folder / f"pieces/{split}.label").write_text("neutral\nentailment\n" * 12)
+    (reader.folder / "text/multinli_1.0").mkdir()
+    lines = (f"{pairs}-\tb\tc\n" * 8).splitlines()
+    names = ("gold_label", "sentence1", "sentence2")
+    objects = (json.dumps(dict(zip(names, line.split("\t"), strict=True))) for line in lines)
+    text = "".join(f"{line}\n" for line in objects)
+    for split in ("train", "dev_matched", "dev_mismatched"):
+        (reader.folder / f"text/multinli_1.0/multinli_1.0_{split}.jsonl").write_text(text)
+        (reader.folder / f"text/multinli_1.0/multinli_1.0_{split}.txt").write_text("not this\n")
     shape = "--encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64"
     size = f"--cpu --num-workers 0 {shape} --encoder-attention-heads 4 --max-positions 32"
     size += " --cooldown-steps 2 --max-update 4 --warmup-updates 1 --total-num-update 4"

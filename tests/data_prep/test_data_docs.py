@@ -37,6 +37,8 @@ def place(tmp_path_factory, pristine_corpus, data_prep) -> Path:
         for name, count in MULTI30K_LINES.items():
             text = "".join(f"{line}\n" for line in islice(cycle(half), count))
             (folder / f"{name}.{code}.gz").write_bytes(gzip.compress(text.encode()))
+    examples = (f"{label}\t{line}\n" for label, line in zip(cycle("yn"), halves[0], strict=False))
+    (folder / "my.tsv").write_text("".join(examples), encoding="utf-8")
     pairs = list(zip(*halves, strict=True))
     write_miniature(folder / "iwslt14", pairs, [pairs[:3]] * len(TESTS))
     write_archive(folder / "iwslt14", folder / "de-en.tgz")
@@ -73,14 +75,14 @@ def test_every_command_works_as_written(place):
             assert settings_of(place / out[1])["lines_train"] > 0
         else:
             assert printed.replace("@@ ", "") == "Ein Hund läuft durch den Schnee .\n"
-    assert len(COMMANDS) == len(outs) + 2 == 9
+    assert len(COMMANDS) == len(outs) + 2 == 11
     assert {f"data/{name}" for name in names(place / "data")} == set(outs)
 
 
 def test_every_flag_named_is_one_that_a_script_has(data_prep):
     """Flags in the docs are spelt as some --help has them; fairseq's own are few."""
     known = {"--remove-bpe", "--help"}
-    for name in ("toy", "multi30k", "iwslt14", "parallel"):
+    for name in ("toy", "multi30k", "iwslt14", "parallel", "nli"):
         command = ["bash", str(data_prep / f"prepare-{name}.sh"), "--help"]
         known |= set(re.findall(r"--[a-z-]+", subprocess.check_output(command, text=True)))
     for command in (
