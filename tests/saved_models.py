@@ -19,6 +19,8 @@ SHAPE = (
     "num_of_heads",
     "keep_at_least",
     "keep_at_most",
+    "head_costs",
+    "cost_budget",
 )
 
 

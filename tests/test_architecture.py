@@ -148,7 +148,8 @@ def test_every_module_has_a_test_file_of_its_name():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "estimators").glob("*.py")))
 def test_the_mathematics_imports_torch_only(path):
-    allowed = {"__future__", "collections", "dataclasses", "math", "torch", "typing"}
+    standard = {"__future__", "collections", "dataclasses", "fractions", "functools", "math"}
+    allowed = {*standard, "torch", "typing"}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= allowed

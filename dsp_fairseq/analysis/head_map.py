@@ -74,13 +74,23 @@ def _cells(head_map: HeadMap) -> Iterator[tuple[Site, list[str]]]:
 
 def _summary(head_map: HeadMap) -> str:
     parts = [f"{head_map.budget} of {head_map.layout.num_heads} heads kept, in [brackets]"]
+    if head_map.cost_budget is not None:
+        limit, total = (float(x) for x in (head_map.cost_budget.limit, head_map.cost_budget.total))
+        parts.append(f"they cost {head_map.cost:g}, at most {limit:g} of {total:g}")
     parts.append(head_map.standing)
     if head_map.margin is not None:
         k = head_map.budget
-        parts.append(
-            f"margin {head_map.margin:.4g} (importance ranked {k} less that ranked {k + 1})"
-        )
+        what = f"importance ranked {k} less that ranked {k + 1}"
+        if head_map.cost_budget is not None:
+            what = "importance per cost of the last paid for less that of the next"
+        parts.append(f"margin {head_map.margin:.4g} ({what})")
     return "; ".join(parts)
+
+
+def _costs(head_map: HeadMap) -> dict[str, float | None]:
+    if head_map.cost_budget is None:
+        return {}
+    return {"cost": head_map.cost, "cost_budget": float(head_map.cost_budget.limit)}
 
 
 def to_json(head_map: HeadMap) -> dict[str, Any]:
@@ -89,6 +99,7 @@ def to_json(head_map: HeadMap) -> dict[str, Any]:
     return {
         "budget": head_map.budget,
         "num_heads": head_map.layout.num_heads,
+        **_costs(head_map),
         "frozen": head_map.frozen,
         "sites": [
             {

@@ -72,6 +72,11 @@ def upgrade_weights(weights: MutableMapping[str, Tensor], where: str) -> None:
     weights[FORMAT_KEY] = torch.tensor(float(FORMAT))
 
 
+def trained_budgets(budgets: Tensor) -> list[int]:
+    """The K that a model was trained for, from its ``head_gates.budgets`` ``[N+1]``."""
+    return budgets.nonzero().flatten().tolist()
+
+
 def _add_budgets(weights: MutableMapping[str, Tensor]) -> None:
     mask = weights.get("head_gates.mask")
     if mask is not None:

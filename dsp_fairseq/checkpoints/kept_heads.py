@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import PruningError
-from ..estimators.topk import top_k_mask
-from ..heads.budget import (
-    check_trained,
-    parse_budget,
-    parse_budgets,
-    parse_limits,
-    trained_budgets,
-)
+from ..estimators.budget import Budget, kept_mask
+from ..estimators.costs import CostBudget
+from ..heads.budget import check_trained, parse_budget, parse_budgets, parse_limits
+from ..heads.costs import parse_cost_budget
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout, parse_kept_heads
+from .formats import trained_budgets
 from .validation import check_attentions, check_gates
 
 
@@ -48,25 +45,38 @@ def kept_heads(
     importance = weights["head_gates.importance"].detach().float()
     frozen = bool(weights["head_gates.frozen"])
     trained = trained_budgets(weights["head_gates.budgets"])
+    priced = _cost_budget(args, layout)
     if frozen:
         mask = weights["head_gates.mask"].float()
         budget = int(mask.sum()) if asked is None else asked
         check_trained([budget], trained, where)
         if budget == int(mask.sum()):
-            return HeadMap(layout, importance, mask, frozen=True, budget=budget)
-    elif asked is None:
-        budget = parse_budgets(getattr(args, "num_of_heads", None), layout.num_heads)[0]
-    else:
-        budget = asked
-    constant = {0, layout.num_heads}
-    if budget not in constant and set(trained) <= constant:
+            return HeadMap(layout, importance, mask, True, budget, priced)
+    if priced is not None and asked is not None:
         raise PruningError(
-            f"{where} was trained with {trained[0]} heads, so nothing says which {budget} "
+            f"{where} was trained with --cost-budget, which says how many heads it keeps: leave "
+            "out --num-of-heads"
+        )
+    chosen: Budget | None = priced if asked is None else asked
+    if chosen is None:
+        chosen = parse_budgets(getattr(args, "num_of_heads", None), layout.num_heads)[0]
+    constant = {0, layout.num_heads}
+    if priced is None and chosen not in constant and set(trained) <= constant:
+        raise PruningError(
+            f"{where} was trained with {trained[0]} heads, so nothing says which {chosen} "
             "to keep: rank them by dsp-rank-heads"
         )
     at_least, at_most = (getattr(args, f"keep_at_{way}", "") for way in ("least", "most"))
-    limits = parse_limits(at_least, at_most, layout, [budget])
-    return HeadMap(layout, importance, top_k_mask(importance, budget, limits), frozen, budget)
+    mask = kept_mask(importance, chosen, parse_limits(at_least, at_most, layout, [chosen]))
+    return HeadMap(layout, importance, mask, frozen, int(mask.sum()), priced)
+
+
+def _cost_budget(args: Namespace, layout: HeadLayout) -> CostBudget | None:
+    """The budget in cost of a model with these arguments, if it has one."""
+    limit = getattr(args, "cost_budget", None)
+    if limit is None:
+        return None
+    return parse_cost_budget(getattr(args, "head_costs", None), limit, layout)
 
 
 def _of_export(
@@ -83,4 +93,4 @@ def _of_export(
     check_attentions(weights, layout, layout.kept(mask), where)
     budget = int(mask.sum())
     check_trained([budget if asked is None else asked], [budget], where)
-    return HeadMap(layout, None, mask, frozen=True, budget=budget)
+    return HeadMap(layout, None, mask, True, budget, _cost_budget(args, layout))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import PruningError
-from ..heads.budget import trained_budgets
 from ..heads.layout import HeadLayout, Site
+from .formats import trained_budgets
 
 UNINITIALISED = "_float_tensor"
 """fairseq's buffers of this name hold whatever was in memory: NaN there says nothing."""

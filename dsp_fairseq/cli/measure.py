@@ -32,7 +32,9 @@ def render(prices: Prices, output: Path) -> str:
             f"too short to tell from noise: {', '.join(prices.in_the_noise)}; priced at {LEAST:g} "
             "of the mean"
         )
+    quarter = sum(prices.heads.values()) // 4
     lines.append(f"wrote {output}")
+    lines.append(f"next  fairseq-train ... --head-costs {output} --cost-budget {quarter}")
     return "\n".join(lines)
 
 
@@ -49,9 +51,10 @@ a line per kind. No data are needed, and the weights need not be trained.""",
   dsp-measure dense.pt --output costs.yaml
   dsp-measure dense.pt --batch-size 1 --beam 1 --repeats 25 --output costs-single.json
 
-Prices are such that the mean head costs 1, so all heads together cost their number. Measure with
-the batch, beam, length and number of threads (OMP_NUM_THREADS) that the model is going to serve
-with, on a machine that does nothing else.""",
+Prices are such that the mean head costs 1, so all heads together cost their number, and a
+--cost-budget of fairseq-train compares with a --num-of-heads. Measure with the batch, beam, length
+and number of threads (OMP_NUM_THREADS) that the model is going to serve with, on a machine that
+does nothing else.""",
     )
     add = parser.add_argument
     add("checkpoint", type=Path, help="dense or not yet exported, of dsp_transformer or fairseq")

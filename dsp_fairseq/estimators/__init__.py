@@ -5,7 +5,9 @@ To add an estimator: write a file here with a function and a module twin, a subc
 there, and fairseq-train gets the flags of its ``options``.
 """
 
-from .budgeted_sigmoid import BudgetedSigmoid, budgeted_sigmoid
+from .budget import Budget, border_margin, kept_mask, leaves_no_choice
+from .budgeted_sigmoid import BudgetedSigmoid, budgeted_sigmoid, priced_sigmoid
+from .costs import CostBudget
 from .estimator import Estimator, Option
 from .exact_subset import ExactSubset, sample_subset, subset_marginals
 from .gumbel import GumbelTopK, relaxed_top_k
@@ -38,7 +40,9 @@ ESTIMATORS: dict[str, type[Estimator]] = {
 __all__ = [
     "ESTIMATORS",
     "NO_LIMITS",
+    "Budget",
     "BudgetedSigmoid",
+    "CostBudget",
     "Estimator",
     "ExactSubset",
     "GumbelTopK",
@@ -48,6 +52,7 @@ __all__ = [
     "PassGates",
     "RandomSubset",
     "StraightThroughTopK",
+    "border_margin",
     "budgeted_sigmoid",
     "choose",
     "closed_probability",
@@ -55,11 +60,14 @@ __all__ = [
     "doubling_weight",
     "gumbel_noise",
     "hard_concrete",
+    "kept_mask",
+    "leaves_no_choice",
     "linear",
     "log_linear",
     "logistic_from_gumbel",
     "margin",
     "open_probability",
+    "priced_sigmoid",
     "relaxed_top_k",
     "sample_subset",
     "sparsity_penalty",

@@ -1,4 +1,4 @@
-"""Budgeted sigmoid: gates in [0, 1] that sum to K, at a cost that does not grow with K.
+"""Budgeted sigmoid: gates in [0, 1] that sum to K or cost C, in time that does not grow with K.
 
 Source: Amos, Koltun and Kolter (2019), *The Limited Multi-Label Projection Layer*, arXiv
 1906.08707; a temperature is added here. Its sparse sibling is ``budget_bisect`` of
@@ -8,11 +8,12 @@ the entmax package.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from .costs import CostBudget, border_of, rank_by_density
 from .estimator import Estimator
 from .topk import constant_gates
 
@@ -21,51 +22,57 @@ _SATURATED = 40.0
 
 
 class _BudgetedSigmoid(torch.autograd.Function):
-    """``sigmoid((r - nu) / t)`` with nu such that the gates sum to K; needs ``0 < K < N``.
+    """``sigmoid((r - nu c) / t)`` with nu such that the gates cost C; needs ``0 < C < sum c``.
 
     Tensors for backward are kept on ``ctx``, since activation checkpointing walks back through
     this node more than once.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, k: int, temperature: float) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, costs: Tensor, limit: float, temperature: float
+    ) -> Tensor:
         r = logits.detach().to(torch.float64)
-        ranked = r.topk(k + 1).values
-        # Measured from the middle of the border, so that nothing is lost where r / t is huge.
-        a = (r - (ranked[k - 1] + ranked[k]) / 2) / temperature
-        gates = torch.sigmoid(a - _threshold(a, k, float(ranked[k - 1] - ranked[k]) / temperature))
-        ctx.gates, ctx.temperature = gates, temperature
+        border, gap = border_of(*rank_by_density(r, costs, limit), limit)
+        # Measured from the border, so that nothing is lost where r / t is huge.
+        a = costs * (r / costs - border) / temperature
+        gates = torch.sigmoid(a - costs * _threshold(a, costs, limit, gap / temperature))
+        ctx.gates, ctx.costs, ctx.temperature = gates, costs, temperature
         return gates.to(logits.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         grad = grads[0].to(torch.float64)
         slope = ctx.gates * (1.0 - ctx.gates)
-        total = slope.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        centred = grad - torch.dot(grad, slope) / total
-        return (slope * centred / ctx.temperature).to(grads[0].dtype), None, None
+        priced = ctx.costs * slope
+        total = (ctx.costs * priced).sum().clamp_min(torch.finfo(torch.float64).tiny)
+        centred = grad - ctx.costs * (torch.dot(grad, priced) / total)
+        return (slope * centred / ctx.temperature).to(grads[0].dtype), None, None, None
 
 
-def _threshold(a: Tensor, k: int, gap: float) -> float:
-    """The nu at which the sigmoids of ``a - nu`` sum to K: Newton, kept within a bracket.
+def _threshold(a: Tensor, costs: Tensor, limit: float, gap: float) -> float:
+    """The nu at which ``sigmoid(a - nu c)`` costs C: Newton, kept within a bracket.
 
     Args:
-        a: logits over temperature ``[N]``; the K-th largest is ``gap / 2``, the next ``-gap / 2``.
-        k: budget.
-        gap: how far they are apart.
+        a: logits over temperature ``[N]``, such that the gates change over at ``a = 0``.
+        costs: c ``[N]``.
+        limit: C.
+        gap: how far ``a / c`` is from 0 there, at most.
     """
-    high = min(gap / 2, _SATURATED) + math.log(2 * a.numel())
+    total, least = float(costs.sum()), float(costs.min())
+    rest = math.log(2 * total / min(least, limit, total - limit))
+    high = min(gap, _SATURATED / least) + rest / least
     low, nu = -high, 0.0
     for _ in range(_STEPS):
-        gates = torch.sigmoid(a - nu)
-        excess = float(gates.sum()) - k
-        if abs(excess) < 1e-12 * k:
+        gates = torch.sigmoid(a - costs * nu)
+        excess = float((costs * gates).sum()) - limit
+        if abs(excess) < 1e-12 * limit:
             break
         if excess > 0:
             low = nu
         else:
             high = nu
-        slope = float((gates * (1.0 - gates)).sum())
+        slope = float((costs * costs * gates * (1.0 - gates)).sum())
         step = nu + excess / slope if slope > 0 else math.inf
         nu = step if low < step < high else (low + high) / 2
     return nu
@@ -92,7 +99,42 @@ def budgeted_sigmoid(logits: Tensor, k: int, temperature: float) -> Tensor:
         ValueError: K is outside ``0..N`` or the temperature is not positive.
     """
     constant = constant_gates(logits, k, temperature)
-    return _BudgetedSigmoid.apply(logits, k, temperature) if constant is None else constant
+    if constant is not None:
+        return constant
+    alike = torch.ones_like(logits, dtype=torch.float64, requires_grad=False)
+    return _BudgetedSigmoid.apply(logits, alike, float(k), temperature)
+
+
+def priced_sigmoid(logits: Tensor, budget: CostBudget, temperature: float) -> Tensor:
+    """As :func:`budgeted_sigmoid`, of heads that have prices c, with a budget C for their cost.
+
+    ``g = sigmoid((logits - nu c) / t)``, nu solved for ``sum c g = C``. It solves
+    ``max <g, logits> + t * H(g)`` over ``0 <= g <= 1, sum c g = C``. The gradient is that of the
+    solution, ``dg_i/dr_j = s_i (delta_ij - c_i c_j s_j / sum c^2 s) / t``. As t -> 0 heads open by
+    importance per cost, as in :func:`~.budget.kept_mask`, and the one at the border in part. With
+    equal prices it is :func:`budgeted_sigmoid`. Prices are taken relative to their mean, so that
+    their unit does not matter.
+
+    Args:
+        logits: ``[N]``, finite.
+        budget: the prices and C, ``0 <= C <= sum c``; at both ends gates are constants.
+        temperature: t > 0.
+
+    Returns:
+        gates ``[N]`` in the dtype of ``logits``, computed in float64.
+
+    Raises:
+        ValueError: C is outside or the temperature is not positive.
+    """
+    if not 0 <= budget.limit <= budget.total:
+        raise ValueError(f"budget {float(budget.limit):g} is outside 0..{float(budget.total):g}")
+    if budget.limit in (0, budget.total):
+        n = logits.numel()
+        return cast(Tensor, constant_gates(logits, n if budget.limit else 0, temperature))
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature} is not positive")
+    costs = budget.units.to(logits.device)
+    return _BudgetedSigmoid.apply(logits, costs, budget.limit_in_units, temperature)
 
 
 class BudgetedSigmoid(Estimator):
@@ -106,7 +148,13 @@ class BudgetedSigmoid(Estimator):
 
     temperatures = (1.0, 0.1)
     noise_scales = (1.0, 0.0)
+    takes_costs = True
 
-    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
-        """Gates ``[N]`` in float64, each in [0, 1]; they sum to K."""
-        return budgeted_sigmoid(importance.to(torch.float64) + noise, k, temperature)
+    def forward(
+        self, importance: Tensor, k: int | CostBudget, temperature: float, noise: Tensor
+    ) -> Tensor:
+        """Gates ``[N]`` in float64, each in [0, 1]; they sum to K, or cost C."""
+        logits = importance.to(torch.float64) + noise
+        if isinstance(k, CostBudget):
+            return priced_sigmoid(logits, k, temperature)
+        return budgeted_sigmoid(logits, k, temperature)

@@ -55,6 +55,7 @@ class Estimator(nn.Module):
         exact: whether the gates always sum to K. Where they do not, a penalty drives their number
             towards K, and the freeze is what makes it exact.
         learns: whether importance is trained.
+        takes_costs: whether in place of K it takes a :class:`~.costs.CostBudget`.
         options: what its constructor takes beside ``sizes``, the heads of each site.
     """
 
@@ -62,25 +63,26 @@ class Estimator(nn.Module):
     noise_scales: ClassVar[tuple[float, float] | None] = None
     exact: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    takes_costs: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
 
     def __init__(self, **_: Any) -> None:
         """Takes the options of all estimators; each picks its own."""
         super().__init__()
 
-    def forward(self, importance: Tensor, k: int, temperature: float, noise: Tensor) -> Tensor:
+    def forward(self, importance: Tensor, k: Any, temperature: float, noise: Tensor) -> Tensor:
         """Gates ``[N]``.
 
         Args:
             importance: log-weights ``[N]``.
-            k: budget, ``0..N``.
+            k: budget, ``0..N``; where it ``takes_costs``, one of cost too.
             temperature: t > 0.
             noise: standard Gumbel noise ``[N]``, float64 (or what it was scaled to).
         """
         raise NotImplementedError
 
     def penalty(
-        self, importance: Tensor, k: int, temperature: float, progress: float
+        self, importance: Tensor, k: Any, temperature: float, progress: float
     ) -> Tensor | None:
         """What is added to the loss per token; None where the budget is exact.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,17 +49,20 @@ class Limits:
     floors: Bounds = ()
     ceilings: Bounds = ()
 
-    def split(self, best_first: Sequence[int]) -> tuple[list[int], list[int]]:
+    def split(
+        self, best_first: Sequence[int], pays: Callable[[int], bool] = lambda head: True
+    ) -> tuple[list[int], list[int]]:
         """The heads that may be kept, in the order in which a growing budget takes them.
 
         Args:
             best_first: all heads, the most important first.
+            pays: of a head that may be taken, whether it can be paid for; it is then.
 
         Returns:
             the heads that the floors take, and those that follow by importance.
 
         Raises:
-            ValueError: the ceilings leave too few heads for the floors.
+            ValueError: the ceilings, or what can be paid for, leave too few heads for the floors.
         """
         ceilings = [(frozenset(members), most) for members, most in self.ceilings]
         taken: set[int] = set()
@@ -67,7 +70,7 @@ class Limits:
         def take(head: int) -> bool:
             full = any(head in members and len(members & taken) >= most
                        for members, most in ceilings)  # fmt: skip
-            if head in taken or full:
+            if head in taken or full or not pays(head):
                 return False
             taken.add(head)
             return True

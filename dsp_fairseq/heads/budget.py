@@ -1,4 +1,4 @@
-"""Budgets, floors and ceilings: numbers of heads to keep, parsed and checked against a layout."""
+"""Budgets, floors and ceilings: which heads may be kept, parsed and checked against a layout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import PruningError
+from ..estimators.budget import Budget
+from ..estimators.costs import CostBudget
 from ..estimators.topk import Bounds, Limits
 from .layout import HeadLayout
 
@@ -47,7 +49,9 @@ def parse_budget(text: Any, num_heads: int) -> int:
     return budgets[0]
 
 
-def parse_limits(at_least: str, at_most: str, layout: HeadLayout, budgets: Sequence[int]) -> Limits:
+def parse_limits(
+    at_least: str, at_most: str, layout: HeadLayout, budgets: Sequence[Budget]
+) -> Limits:
     """Floors and ceilings from their flags, checked against the budgets.
 
     Args:
@@ -55,7 +59,7 @@ def parse_limits(at_least: str, at_most: str, layout: HeadLayout, budgets: Seque
             (``decoder.self``), a site (``decoder.self.0``), or ``site`` for every site.
         at_most: of ``--keep-at-most``, likewise.
         layout: the model's heads.
-        budgets: the K that there has to be a set of heads for.
+        budgets: what there has to be a set of heads for.
 
     Raises:
         PruningError: an unknown name, a count that is no whole number, more than there are, or a
@@ -66,23 +70,36 @@ def parse_limits(at_least: str, at_most: str, layout: HeadLayout, budgets: Seque
         _parse_bounds("keep-at-most", at_most, layout),
     )
     try:
-        least, most = limits.range_of_budgets(layout.num_heads)
+        first, rest = limits.split(range(layout.num_heads))
     except ValueError as error:
         raise PruningError(
             f"--keep-at-least {at_least} asks for more heads than --keep-at-most {at_most} "
             f"allows: {error}"
         ) from None
+    least, most = len(first), len(first) + len(rest)
     for budget in budgets:
-        if budget < least:
+        if isinstance(budget, CostBudget):
+            _check_floors(at_least, first, budget)
+        elif budget < least:
             raise PruningError(
                 f"--keep-at-least {at_least} asks for more heads than --num-of-heads: "
                 f"{budget} is below the {least} heads that it names"
             )
-        if budget > most:
+        elif budget > most:
             raise PruningError(
                 f"--keep-at-most {at_most} allows {most} heads, and --num-of-heads is {budget}"
             )
     return limits
+
+
+def _check_floors(at_least: str, heads: Sequence[int], budget: CostBudget) -> None:
+    # Those of one floor are of one kind, and have one price.
+    cost = sum(budget.costs[head] for head in heads)
+    if cost > budget.limit:
+        raise PruningError(
+            f"--keep-at-least {at_least} asks for more than --cost-budget pays for: "
+            f"{float(budget.limit):g} is below the {float(cost):g} that these heads cost"
+        )
 
 
 def _parse_bounds(flag: str, text: str, layout: HeadLayout) -> Bounds:
@@ -106,9 +123,23 @@ def _parse_bounds(flag: str, text: str, layout: HeadLayout) -> Bounds:
     return tuple(chain(*found.values()))
 
 
-def trained_budgets(budgets: Tensor) -> list[int]:
-    """The K that a model was trained for, from its ``head_gates.budgets`` ``[N+1]``."""
-    return budgets.nonzero().flatten().tolist()
+def check_cost(mask: Tensor, kept: Tensor, budget: CostBudget) -> None:
+    """Heads that are frozen can be had for the budget only that they were trained for.
+
+    Args:
+        mask: 0/1 ``[N]``, the frozen heads.
+        kept: those that the budget would keep.
+        budget: what is asked for.
+
+    Raises:
+        PruningError: these are others.
+    """
+    if not kept.equal(mask):
+        raise PruningError(
+            f"the checkpoint is frozen at heads that cost {float(budget.cost_of(mask)):g}, and "
+            f"--cost-budget {float(budget.limit):g} would keep others: give the --head-costs and "
+            "--cost-budget that it was trained with"
+        )
 
 
 def check_trained(asked: Sequence[int], trained: Sequence[int], where: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..estimators.topk import margin
+from ..estimators.budget import border_margin
+from ..estimators.costs import CostBudget
 from .layout import HeadLayout, Site
 
 
@@ -20,6 +21,7 @@ class HeadMap:
         mask: 0/1 ``[N]``, with exactly ``budget`` ones.
         frozen: whether the mask is final, and not the top K of an unfinished training.
         budget: K.
+        cost_budget: what the heads kept may cost, where that decided how many they are.
     """
 
     layout: HeadLayout
@@ -27,6 +29,7 @@ class HeadMap:
     mask: Tensor
     frozen: bool
     budget: int
+    cost_budget: CostBudget | None = None
 
     @property
     def kept(self) -> dict[Site, list[int]]:
@@ -35,10 +38,19 @@ class HeadMap:
 
     @property
     def margin(self) -> float | None:
-        """Importance ranked K-th less the next, as in the training log; None without a choice."""
+        """Importance at the border less the next, as in the training log; None without a choice."""
         if self.importance is None or self.budget in (0, self.layout.num_heads):
             return None
-        return float(margin(self.importance, self.budget))
+        return float(
+            border_margin(
+                self.importance, self.budget if self.cost_budget is None else self.cost_budget
+            )
+        )
+
+    @property
+    def cost(self) -> float | None:
+        """What the heads kept cost, where they have prices."""
+        return None if self.cost_budget is None else float(self.cost_budget.cost_of(self.mask))
 
     def count(self, kind: str) -> tuple[int, int]:
         """How many heads of one kind of site are kept, and how many there are."""
@@ -52,4 +64,5 @@ class HeadMap:
             return "frozen"
         if self.budget in (0, self.layout.num_heads):
             return "a budget without a choice"
-        return "not frozen: the top by importance so far"
+        per_cost = "" if self.cost_budget is None else " per cost"
+        return f"not frozen: the top by importance{per_cost} so far"

@@ -33,6 +33,20 @@ class PruningConfig(FairseqDataclass):
             "6,12,24, train one model for all these budgets; validation uses the first"
         },
     )
+    head_costs: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "what a head costs, by kind, as in encoder.self=1,decoder.self=4,"
+            "decoder.cross=3, or a file that dsp-measure wrote; with --cost-budget"
+        },
+    )
+    cost_budget: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "C, what the heads kept may cost together, instead of --num-of-heads: they "
+            "never cost more, and no other head could be kept within it"
+        },
+    )
     gate_estimator: str = field(
         default="sigmoid",
         metadata={"help": "how gates are computed from importance (default: sigmoid)"},

@@ -8,17 +8,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.formats import FORMAT
+from ..checkpoints.formats import FORMAT, trained_budgets
 from ..estimators import (
+    Budget,
+    CostBudget,
+    border_margin,
     choose,
     gumbel_noise,
+    kept_mask,
+    leaves_no_choice,
     linear,
     log_linear,
     logistic_from_gumbel,
-    margin,
-    top_k_mask,
 )
-from ..heads.budget import check_trained, trained_budgets
+from ..heads.budget import check_cost, check_trained
 from ..heads.layout import HeadLayout
 from .optimizer import mark_importance
 from .plan import PruningPlan
@@ -80,7 +83,8 @@ class HeadGates(nn.Module):
     - ``mask`` ``[N]``: the top-K set of the last training update; final once frozen.
     - ``frozen`` ``[]``: 1 once the mask is final.
     - ``last_change`` ``[]``: the number of updates completed when the top-K set last changed.
-    - ``budgets`` ``[N+1]``: 1 at each K that was trained.
+    - ``budgets`` ``[N+1]``: 1 at each K that was trained; of a budget in cost, at the number of
+      heads that it keeps, which is that of the start until the freeze.
     - ``format`` ``[]``: the number of this format, :data:`~dsp_fairseq.checkpoints.formats.FORMAT`.
 
     With K = 0 or K = N nothing is drawn and importance gets no gradient.
@@ -112,10 +116,10 @@ class HeadGates(nn.Module):
         self.register_buffer("last_change", torch.tensor(0.0))
         self.register_buffer("budgets", torch.zeros(n + 1))
         self.register_buffer("format", torch.tensor(float(FORMAT)))
-        self._note_budgets()
         self.num_updates = 0
         self._is_frozen = False
         self._gates: Tensor | None = None
+        self._note_budgets()
 
     # ---- state
 
@@ -127,7 +131,7 @@ class HeadGates(nn.Module):
     @property
     def is_constant(self) -> bool:
         """Whether the budgets leave no choice: K = 0 or K = N."""
-        return set(self.plan.budgets) <= {0, self.layout.num_heads}
+        return all(leaves_no_choice(b, self.layout.num_heads) for b in self.plan.budgets)
 
     @property
     def is_sampling(self) -> bool:
@@ -145,12 +149,12 @@ class HeadGates(nn.Module):
         return self.plan.pipelined and self.is_sampling
 
     @property
-    def update_budget(self) -> int:
+    def update_budget(self) -> Budget:
         """The K of the current update: of several budgets each update draws one."""
         budgets = self.plan.budgets
         if self.holds_weights:
             # Importance, trained alone, learns nothing where there is no choice.
-            budgets = tuple(b for b in budgets if 0 < b < self.layout.num_heads)
+            budgets = tuple(b for b in budgets if not leaves_no_choice(b, self.layout.num_heads))
         return budgets[choose(len(budgets), self.plan.seed, self.num_updates)]
 
     @property
@@ -181,20 +185,21 @@ class HeadGates(nn.Module):
         self.num_updates = num_updates
 
     def open_mask(self) -> Tensor:
-        """The hard 0/1 mask ``[N]``: exactly K ones, without noise.
+        """The hard 0/1 mask ``[N]``, without noise: exactly K ones, or what a cost pays for.
 
         K is the first budget in evaluation, and in training that of the current update.
         """
         budget = self.update_budget if self.training else self.plan.budget
         if self.is_frozen and budget == self.plan.budget:
             return self.mask
-        return self._top_k(budget)
+        return self._kept(budget)
 
     def reachable_mask(self) -> Tensor:
         """The 0/1 mask ``[N]`` of the heads that some budget opens: the sets are nested."""
-        largest = max(self.plan.budgets)
+        counts = [budget for budget in self.plan.budgets if isinstance(budget, int)]
+        largest = max(counts, default=self.plan.budget)
         frozen = self.is_frozen and largest == self.plan.budget
-        return self.mask if frozen else self._top_k(largest)
+        return self.mask if frozen else self._kept(largest)
 
     # ---- training
 
@@ -203,7 +208,7 @@ class HeadGates(nn.Module):
         several = len(self.plan.budgets) > 1
         if self.is_frozen:
             return several
-        top = self._top_k(self.plan.budget)
+        top = self._kept(self.plan.budget)
         # Compared on the device: asking for the answer here would stall a GPU at every update.
         changed = (top != self.mask).any()
         now = torch.full_like(self.last_change, float(self.num_updates))
@@ -255,10 +260,15 @@ class HeadGates(nn.Module):
 
     def _freeze(self) -> None:
         self._set_frozen(True)
-        kept = self.layout.kept(self.mask)
+        self._note_budgets()
+        kept, budget = self.layout.kept(self.mask), self.plan.budget
+        sizes = " and ".join(map(str, self.plan.budgets))
+        if isinstance(budget, CostBudget):
+            cost = float(budget.cost_of(self.mask))
+            sizes = f"{int(self.mask.sum())} (of cost {cost:g}, at most {float(budget.limit):g})"
         logger.info(
             "froze %s of %d heads at update %d (that set last changed at update %d): %s",
-            " and ".join(map(str, self.plan.budgets)),
+            sizes,
             self.layout.num_heads,
             self.num_updates,
             int(self.last_change),
@@ -270,12 +280,11 @@ class HeadGates(nn.Module):
         if self.is_sampling:
             logger.warning(
                 "this training ended after %d updates, and its heads are frozen after %d: they are "
-                "not frozen; its checkpoints keep the top %d of %d by importance so far",
+                "not frozen; its checkpoints keep the %s of %d %s so far",
                 # fairseq tells it before each update, and not after the last.
                 self.num_updates + 1,
                 self.plan.freeze_after,
-                self.plan.budget,
-                self.layout.num_heads,
+                *self._so_far(),
             )
 
     def _set_frozen(self, frozen: bool) -> None:
@@ -285,8 +294,14 @@ class HeadGates(nn.Module):
         self.optimizer_state.learns = not frozen
         self.optimizer_state.alone = self.holds_weights
 
-    def _top_k(self, budget: int) -> Tensor:
-        return top_k_mask(self.importance, budget, self.plan.limits)
+    def _so_far(self) -> tuple[str, int, str]:
+        """What is kept before the freeze, of how many, and by what: for messages."""
+        if isinstance(self.plan.budget, CostBudget):
+            return str(self.plan.budget), self.layout.num_heads, "by importance per cost"
+        return f"top {self.plan.budget}", self.layout.num_heads, "by importance"
+
+    def _kept(self, budget: Budget) -> Tensor:
+        return kept_mask(self.importance, budget, self.plan.limits)
 
     # ---- checkpoints
 
@@ -295,8 +310,9 @@ class HeadGates(nn.Module):
         K heads."""
         with torch.no_grad():
             self.importance.copy_(importance)
-        self.mask.copy_(self._top_k(self.plan.budget))
+        self.mask.copy_(self._kept(self.plan.budget))
         self._set_frozen(True)
+        self._note_budgets()
 
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
@@ -306,22 +322,34 @@ class HeadGates(nn.Module):
         """
         self._set_frozen(bool(self.frozen))
         if self.is_frozen:
-            check_trained(self.plan.budgets, trained_budgets(self.budgets), "the checkpoint")
-            if int(self.mask.sum()) != self.plan.budget:
-                self.mask.copy_(self._top_k(self.plan.budget))
+            self._check_frozen()
             return
         self._note_budgets()
         if self.is_sampling:
             logger.info(
-                "the heads of this checkpoint are not frozen: evaluation uses the top %d of %d by "
-                "importance",
-                self.plan.budget,
-                self.layout.num_heads,
+                "the heads of this checkpoint are not frozen: evaluation uses the %s of %d %s",
+                *self._so_far(),
             )
 
+    def _check_frozen(self) -> None:
+        budget = self.plan.budget
+        if isinstance(budget, CostBudget):
+            check_cost(self.mask, self._kept(budget), budget)
+            return
+        counts = [b for b in self.plan.budgets if isinstance(b, int)]
+        check_trained(counts, trained_budgets(self.budgets), "the checkpoint")
+        if int(self.mask.sum()) != budget:
+            self.mask.copy_(self._kept(budget))
+
     def _note_budgets(self) -> None:
+        trained = [
+            int((self.mask if self.is_frozen else self._kept(b)).sum())
+            if isinstance(b, CostBudget)
+            else b
+            for b in self.plan.budgets
+        ]
         self.budgets.zero_()
-        self.budgets[list(self.plan.budgets)] = 1.0
+        self.budgets[trained] = 1.0
 
     # ---- what a person wants to watch
 
@@ -330,11 +358,16 @@ class HeadGates(nn.Module):
         mask = self.open_mask()
         drawn = self._gates if self.training and self.is_sampling else None
         gates = mask if drawn is None else drawn
+        budget = self.plan.budget
+        cost = {}
+        if isinstance(budget, CostBudget):
+            cost["head_cost"] = torch.tensor(float(budget.cost_of(mask)))
         return {
             "temperature": torch.tensor(self.temperature),
             "gate_sum": gates.sum(),
+            **cost,
             "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
-            "margin": margin(self.importance.detach(), self.plan.budget),
+            "margin": border_margin(self.importance.detach(), budget),
             "frozen": self.frozen,
             **_kept_per_kind(self.layout, mask),
         }

@@ -35,7 +35,7 @@ from .hooks import FairseqHooks
 from .nonfinite import UpdateWatch
 from .plan import check_schedule, plan_pruning
 from .refusals import refuse_training, refuse_unsupported
-from .resume import check_start_file, newest_sound, resolve_kept_heads
+from .resume import check_start_file, newest_sound, resolve_head_costs, resolve_kept_heads
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class HeadPruningMixin(FairseqHooks):
         """Builds the model from fairseq-train's namespace or fairseq-hydra-train's config."""
         if getattr(args, "kept_heads", None) is not None:
             resolve_kept_heads(args)
+        resolve_head_costs(args)
         expect_unused_parameters(args)
         if isinstance(args, DictConfig):
             expect_unused_parameters(args)  # fairseq-train's are looked at when they are parsed

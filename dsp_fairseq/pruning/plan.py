@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PruningError
-from ..estimators import ESTIMATORS, Estimator, Limits
+from ..estimators import ESTIMATORS, Budget, CostBudget, Estimator, Limits, leaves_no_choice
 from ..heads.budget import parse_budgets, parse_limits
+from ..heads.costs import parse_cost_budget
 from ..heads.layout import HeadLayout
 from .flags import PruningConfig, training_flag
 
@@ -22,7 +23,8 @@ class PruningPlan:
     """The flags after parsing and checking against a head layout.
 
     Attributes:
-        budgets: the K of ``--num-of-heads``; several train one model for all of them.
+        budgets: the K of ``--num-of-heads``; several train one model for all of them. Or one in
+            cost, of ``--cost-budget``.
         method: the name of the estimator.
         estimator: what draws the gates.
         pipelined: whether importance is trained alone until the freeze.
@@ -38,7 +40,7 @@ class PruningPlan:
         seed: of the gates' own noise.
     """
 
-    budgets: tuple[int, ...]
+    budgets: tuple[Budget, ...]
     method: str
     estimator: Estimator
     pipelined: bool
@@ -53,9 +55,15 @@ class PruningPlan:
     seed: int
 
     @property
-    def budget(self) -> int:
+    def budget(self) -> Budget:
         """K; of several budgets the first, which evaluation uses."""
         return self.budgets[0]
+
+    def top(self) -> str:
+        """What evaluation keeps before the freeze, in words."""
+        if isinstance(self.budget, CostBudget):
+            return f"{self.budget}, by importance per cost"
+        return f"top {self.budget} heads by importance"
 
     def __str__(self) -> str:
         phases = "importance alone until the freeze, " if self.pipelined else ""
@@ -76,6 +84,18 @@ def _not_negative(flag: str, value: int) -> int:
     if int(value) < 0:
         raise PruningError(f"--{flag} {value} must not be negative")
     return int(value)
+
+
+def _budgets(config: PruningConfig, layout: HeadLayout) -> tuple[Budget, ...]:
+    """Counts from ``--num-of-heads``, or one budget in cost."""
+    if config.head_costs is None and config.cost_budget is None:
+        return parse_budgets(config.num_of_heads, layout.num_heads)
+    if config.num_of_heads is not None:
+        raise PruningError(
+            "--num-of-heads and --cost-budget are two budgets: give one of them, and --head-costs "
+            "with the second only"
+        )
+    return (parse_cost_budget(config.head_costs, config.cost_budget, layout),)
 
 
 def _temperatures(config: PruningConfig, defaults: tuple[float, float]) -> tuple[float, float]:
@@ -133,7 +153,7 @@ def _gates_after(config: PruningConfig, estimator: Estimator) -> int:
     return after
 
 
-def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[int]) -> Estimator:
+def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[Budget]) -> Estimator:
     name = str(getattr(args, "gate_estimator", None) or PruningConfig.gate_estimator)
     if name not in ESTIMATORS:
         raise PruningError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
@@ -151,6 +171,12 @@ def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[int]) -> Estimat
                 raise PruningError(
                     f"{option.flag} belongs to --gate-estimator {owner}, not to {name}"
                 )
+    if isinstance(budgets[0], CostBudget) and not chosen.takes_costs:
+        able = [name for name, estimator in ESTIMATORS.items() if estimator.takes_costs]
+        raise PruningError(
+            f"--gate-estimator {name} counts heads and cannot keep to a --cost-budget: use "
+            f"{' or '.join(able)}, or --num-of-heads"
+        )
     if len(budgets) > 1 and not chosen.exact:
         raise PruningError(
             f"--gate-estimator {name} draws gates that do not depend on K: with it, "
@@ -169,7 +195,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         PruningError: the first flag that cannot be used, and what would do.
     """
     config = PruningConfig.from_namespace(args)
-    budgets = parse_budgets(config.num_of_heads, layout.num_heads)
+    budgets = _budgets(config, layout)
     limits = parse_limits(config.keep_at_least, config.keep_at_most, layout, budgets)
     estimator = _estimator(args, layout, budgets)
     cooldown = _not_negative("cooldown-steps", config.cooldown_steps)
@@ -211,7 +237,7 @@ def check_schedule(
     Raises:
         PruningError: the training would not end where the fine-tuning does.
     """
-    if set(plan.budgets) <= {0, layout.num_heads}:
+    if all(leaves_no_choice(budget, layout.num_heads) for budget in plan.budgets):
         return
     if plan.finetune_updates is not None:
         end = plan.freeze_after + plan.finetune_updates
@@ -223,11 +249,10 @@ def check_schedule(
     if by_epochs is not None and by_epochs <= plan.freeze_after:
         logger.warning(
             "--max-epoch ends this training after about %d updates, and the heads are frozen after "
-            "%d: they will not be frozen; evaluation uses the top %d heads by importance all the "
-            "same",
+            "%d: they will not be frozen; evaluation uses the %s all the same",
             by_epochs,
             plan.freeze_after,
-            plan.budget,
+            plan.top(),
         )
     if not max_update:
         return
@@ -242,8 +267,8 @@ def check_schedule(
     if plan.freeze_after >= max_update:
         logger.warning(
             "--freeze-heads-after %d is not before --max-update %d: the heads will not be frozen "
-            "during this training; evaluation uses the top %d heads by importance",
+            "during this training; evaluation uses the %s",
             plan.freeze_after,
             max_update,
-            plan.budget,
+            plan.top(),
         )

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from ..errors import PruningError
 from ..files import LAST, in_place_of
+from ..heads.costs import resolve_costs
 from ..heads.layout import NO_HEADS, HeadLayout
 from .flags import training_flag
 
@@ -145,6 +146,17 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, part)
 
 
+def resolve_head_costs(args: Any) -> None:
+    """Replaces the file that ``--head-costs`` may name by the prices in it.
+
+    Raises:
+        PruningError: there is no such file, or it holds no prices.
+    """
+    if getattr(args, "head_costs", None):
+        with open_dict(args) if isinstance(args, DictConfig) else nullcontext():
+            args.head_costs = resolve_costs(args.head_costs)
+
+
 def resolve_kept_heads(args: Any) -> None:
     """Replaces the file that ``--kept-heads`` may name by the kept heads that the file names.
 
@@ -155,6 +167,8 @@ def resolve_kept_heads(args: Any) -> None:
             for than the model has.
     """
     path, asked = Path(args.kept_heads), getattr(args, "num_of_heads", None)
+    if asked is None and getattr(args, "cost_budget", None) is not None:
+        raise PruningError("--kept-heads names the heads of this model: leave out --cost-budget")
     if "=" in args.kept_heads or args.kept_heads == NO_HEADS:
         number = sum(part.count(",") + 1 for part in args.kept_heads.split(";") if "=" in part)
         if asked is not None and str(asked) != str(number):

@@ -474,12 +474,33 @@ SCORE_CASES = [
 # ---- fairseq's commands with the user-dir
 
 TEXT_IN_DATA = {"data/train.de-en.de.idx": "", "data/train.de-en.en.idx": ""}
+PRICED = "--head-costs encoder.self=1,decoder.self=4,decoder.cross=3"
 TRAIN_CASES = [
     Case("fairseq-train", mistake, arguments, message, status=status)
     for mistake, arguments, message, status in (
         ("K above the number of heads", "--num-of-heads 99",
          "--num-of-heads 99 is not a whole number from 0 to 24", 1),
         ("K below 0", "--num-of-heads -1", "--num-of-heads -1 is not", 1),
+        ("K and a budget in cost", f"--num-of-heads 6 {PRICED} --cost-budget 9",
+         "--num-of-heads and --cost-budget are two budgets", 1),
+        ("a budget in cost without prices", "--cost-budget 9", "needs the prices of heads", 1),
+        ("prices without a budget", PRICED, "give --cost-budget C", 1),
+        ("a kind without a price", "--head-costs decoder.self=1 --cost-budget 9",
+         "has no price for encoder.self and decoder.cross", 1),
+        ("a price of 0", f"{PRICED.replace('=3', '=0')} --cost-budget 9",
+         "a kind has one price above 0", 1),
+        ("no file of prices", "--head-costs no.yaml --cost-budget 9",
+         "cannot read --head-costs no.yaml: No such file", 1),
+        ("more than all heads cost", f"{PRICED} --cost-budget 99",
+         "--cost-budget 99 is not a number from 0 to 64", 1),
+        ("less than a head costs", f"{PRICED} --cost-budget 0.5",
+         "--cost-budget 0.5 pays for no head", 1),
+        ("floors that cost more than the budget",
+         f"{PRICED} --cost-budget 9 --keep-at-least decoder.self=3",
+         "9 is below the 12 that these heads cost", 1),
+        ("a budget in cost for an estimator that counts",
+         f"{PRICED} --cost-budget 9 --gate-estimator gumbel",
+         "gumbel counts heads and cannot keep to a --cost-budget", 1),
         ("K that is no number", "--num-of-heads many", "--num-of-heads 'many' is not", 1),
         ("a temperature of 0", "--initial-temperature 0",
          "--initial-temperature 0 must be a positive number", 1),

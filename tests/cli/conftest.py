@@ -220,6 +220,8 @@ def train(run, corpus) -> Callable[..., Outcome]:
     ) -> Outcome:
         defaults = COMMON | (GATED if gated else STOCK) | {"--save-dir": str(save_dir)}
         given = {str(flag) for flag in flags}
+        if given & {"--cost-budget", "--head-costs"}:
+            given.add("--num-of-heads")
         rest = [part for pair in defaults.items() if pair[0] not in given for part in pair]
         switches = ["--cpu"] * cpu + ["--share-all-embeddings"] * tied
         return run("train", data, *switches, *rest, *flags)

@@ -201,8 +201,9 @@ def test_the_methods_page(reader, mine):
     budgets = state["model"]["head_gates.budgets"].nonzero().flatten().tolist()
     assert budgets == [6, 12, 18]
     assert read_head_map(folder / "pruned12.pt").mask.sum() == 12
-    reader.paste(priced)
-    assert (folder / "costs.yaml").exists()
+    reader.paste(priced.replace("...", flags), short)
+    head_map = read_head_map(folder / "runs/priced/checkpoint_last.pt")
+    assert head_map.frozen and head_map.cost <= 18
     reader.paste(taught.replace("...", flags), short)
     assert read_head_map(folder / "runs/taught/checkpoint_last.pt").budget == 18
 

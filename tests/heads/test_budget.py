@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.checkpoints.formats import trained_budgets
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.estimators import NO_LIMITS
 from dsp_fairseq.heads.budget import (
@@ -13,7 +14,6 @@ from dsp_fairseq.heads.budget import (
     parse_budget,
     parse_budgets,
     parse_limits,
-    trained_budgets,
 )
 from dsp_fairseq.heads.layout import DECODER_SELF, ENCODER_SELF, HeadLayout, Site
 

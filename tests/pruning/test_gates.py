@@ -343,3 +343,69 @@ def test_several_budgets_wait_alike(build, batch):
         sums.append(round(float(model.head_gates.statistics()["gate_sum"]), 3))
     assert sums[:4] == [24] * 4
     assert set(sums[4:]) == {6, 12, 24}
+
+
+PRICES = "encoder.self=0.5,decoder.self=4,decoder.cross=2.5"
+
+
+@pytest.mark.parametrize("limit", ["4", "9.5", "31"])
+@pytest.mark.parametrize(
+    "limits", [{}, {"keep_at_least": "decoder.cross=1", "keep_at_most": "site=2"}]
+)
+def test_heads_never_cost_more_than_the_budget(build, batch, limit, limits):
+    flags = {"num_of_heads": None, "head_costs": PRICES, "cost_budget": limit, **limits}
+    model = build(**flags).train()
+    gates, budget = model.head_gates, model.head_gates.plan.budget
+    with torch.no_grad():
+        gates.importance.normal_()
+    model.set_num_updates(3)
+    model(**batch)
+    relaxed = gates()
+    spent = (relaxed.double() * budget.units).sum()
+    assert spent.item() == pytest.approx(budget.limit_in_units, rel=1e-5)
+    assert not gates.is_frozen
+    before = gates.open_mask()
+    assert gates.statistics()["head_cost"] == float(budget.cost_of(before))
+    model.set_num_updates(10)
+    model(**batch)
+    assert gates.is_frozen and gates.mask.equal(before)
+    assert gates.budgets.nonzero().flatten().tolist() == [int(before.sum())]
+    assert budget.cost_of(gates.mask) <= budget.limit
+    if not limits:
+        assert budget.limit - budget.cost_of(gates.mask) < 4
+    again = build(**flags)
+    again.load_state_dict(model.state_dict())
+    assert again.eval().head_gates.open_mask().equal(gates.mask)
+    with pytest.raises(CommandExit, match="would keep others: give the --head-costs"):
+        build(**{**flags, "cost_budget": "24", "keep_at_most": ""}).load_state_dict(
+            model.state_dict()
+        )
+
+
+@pytest.mark.parametrize(("limit", "k"), [("0", 0), ("56", 24)])
+def test_a_cost_that_leaves_no_choice_draws_nothing(build, batch, limit, k):
+    model = build(num_of_heads=None, head_costs=PRICES, cost_budget=limit).train()
+    model(**batch)
+    assert model.head_gates.is_constant and not model.head_gates.is_sampling
+    assert model.head_gates.open_mask().sum() == k
+    assert model.head_gates.budgets.nonzero().flatten().tolist() == [k]
+
+
+def test_equal_prices_train_as_a_count_does(build, batch):
+    """Gates and gradients; the mask is the same set."""
+    alike = "encoder.self=3,decoder.self=3,decoder.cross=3"
+    found = []
+    for flags in (
+        {"num_of_heads": 6},
+        {"num_of_heads": None, "head_costs": alike, "cost_budget": 18},
+    ):
+        model = build(**flags, gate_seed=3).train()
+        with torch.no_grad():
+            model.head_gates.importance.copy_(torch.linspace(-1, 1, 24).sin())
+        model.set_num_updates(4)
+        model(**batch)
+        gates = model.head_gates()
+        (gates * torch.arange(24.0)).sum().backward()
+        found.append((gates.detach(), model.head_gates.importance.grad, model.head_gates.mask))
+    for counted, priced in zip(*found, strict=True):
+        torch.testing.assert_close(priced, counted, rtol=1e-5, atol=1e-7)

@@ -8,6 +8,12 @@ import pytest
 
 from dsp_fairseq.errors import CommandExit
 
+PRICED = {
+    "num_of_heads": None,
+    "head_costs": "encoder.self=1,decoder.self=4,decoder.cross=2.5",
+    "cost_budget": "9",
+}
+
 
 @pytest.mark.parametrize(
     ("flags", "message"),
@@ -34,6 +40,15 @@ from dsp_fairseq.errors import CommandExit
         ({"keep_at_least": "decoder.self=9"}, "the model has 8 decoder.self heads"),
         ({"keep_at_most": "site=0"}, "--keep-at-most site=0 allows 0 heads, and --num-of-heads is"),
         ({"keep_at_least": "decoder.self=5,encoder.self=5"}, "asks for more heads than"),
+        ({"cost_budget": "9"}, "are two budgets: give one"),
+        ({**PRICED, "num_of_heads": "6"}, "are two budgets: give one"),
+        ({**PRICED, "cost_budget": None}, "--head-costs needs a budget"),
+        ({**PRICED, "cost_budget": "61"}, "--cost-budget 61 is not a number from 0 to 60"),
+        (
+            {**PRICED, "gate_estimator": "ste"},
+            "ste counts heads and cannot keep to a --cost-budget",
+        ),
+        ({**PRICED, "keep_at_least": "decoder.self=3"}, "9 is below the 12 that these heads cost"),
         ({"quant_noise_pq": 0.1}, "--quant-noise-pq is not supported"),
         ({"quant_noise_scalar": 0.1}, "--quant-noise-scalar is not supported"),
         ({"encoder_xformers_att_config": "{}"}, "--encoder-xformers-att-config is not supported"),

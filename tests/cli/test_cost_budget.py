@@ -1,0 +1,137 @@
+"""A training whose budget is in cost: its log, resume, head map, generation and export."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+import yaml
+
+from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
+from dsp_fairseq.checkpoints.formats import trained_budgets
+from dsp_fairseq.cli import average as average_command
+from dsp_fairseq.cli import export as export_command
+from dsp_fairseq.cli import heads as heads_command
+
+PRICES = {"encoder.self": 0.3, "decoder.self": 1.5, "decoder.cross": 1.2}
+BUDGET = ("--cost-budget", "7.1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("priced")
+
+
+@pytest.fixture
+def flags(folder):
+    path = folder / "costs.yaml"
+    path.write_text(yaml.safe_dump({"costs": PRICES}, sort_keys=False))
+    return ("--head-costs", path, *BUDGET, "--keep-at-least", "decoder.cross=1")
+
+
+@pytest.fixture
+def whole(train, folder, flags):
+    """Ten updates, frozen after six; its log stands beside it."""
+    run = folder / "whole"
+    if not run.exists():
+        outcome = train(run, *flags, "--save-interval-updates", "3")
+        assert outcome.status == 0, outcome.message
+        (run / "log").write_text(outcome.log)
+    return run
+
+
+def _cost(head_map) -> float:
+    return sum(price * head_map.count(kind)[0] for kind, price in PRICES.items())
+
+
+def test_the_log_says_what_the_heads_cost(whole):
+    log = (whole / "log").read_text()
+    assert "keeping heads that cost at most 7.1 of 24 heads" in log
+    costs = [float(value) for value in re.findall(r"\bhead_cost=([\d.]+)", log)]
+    # The cheapest costs 0.3: with less than that left over nothing more can be kept.
+    assert costs and all(7.1 - 1.5 < cost <= 7.1 for cost in costs)
+    head_map = read_head_map(whole / "checkpoint_last.pt")
+    kept = f"{head_map.budget} (of cost {_cost(head_map):g}, at most 7.1) of 24 heads"
+    assert f"froze {kept} at update 6" in log
+
+
+def test_a_frozen_checkpoint_has_a_mask_like_any_other(whole, generate):
+    path = whole / "checkpoint_last.pt"
+    checkpoint, head_map = load_checkpoint(path), read_head_map(path)
+    assert head_map.frozen and 7.1 - 0.3 < _cost(head_map) <= 7.1 + 1e-9
+    assert trained_budgets(checkpoint.weights["head_gates.budgets"]) == [head_map.budget]
+    assert checkpoint.args.head_costs == "encoder.self=0.3,decoder.self=1.5,decoder.cross=1.2"
+    # What reads counts only finds a count.
+    overrides = {"num_of_heads": str(head_map.budget), "cost_budget": None, "head_costs": None}
+    counted = generate(path, "--model-overrides", str(overrides))
+    assert counted.status == 0 and counted.hypotheses == generate(path).hypotheses
+
+
+def test_resuming_is_the_run_that_was_not_interrupted(train, whole, flags, folder):
+    run = folder / "resumed"
+    for updates in ("3", "8", "10"):
+        assert train(run, *flags, "--max-update", updates).status == 0
+    a, b = (load_checkpoint(f / "checkpoint_last.pt").weights for f in (whole, run))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def test_another_budget_is_refused_after_the_freeze(train, whole, flags, generate):
+    path = whole / "checkpoint_last.pt"
+    outcome = generate(path, "--model-overrides", "{'cost_budget': '20'}")
+    assert outcome.status == 1 and "--cost-budget 20 would keep others" in outcome.message
+    outcome = generate(path, "--model-overrides", "{'num_of_heads': '6'}")
+    assert outcome.status == 1 and "are two budgets: give one" in outcome.message
+
+
+def test_dsp_heads_says_cost_and_budget(whole, capsys):
+    for name, standing in (
+        ("checkpoint_last.pt", "; frozen"),
+        ("checkpoint_1_3.pt", "per cost so"),
+    ):
+        path = str(whole / name)
+        cost = _cost(read_head_map(whole / name))
+        heads_command.main([path])
+        out = capsys.readouterr().out
+        assert f"they cost {cost:g}, at most 7.1 of 24" in out and standing in out
+        heads_command.main([path, "--json", "-"])
+        content = json.loads(capsys.readouterr().out)
+        assert content["cost"] == pytest.approx(cost) and content["cost_budget"] == 7.1
+    with pytest.raises(SystemExit, match="leave out --num-of-heads"):
+        heads_command.main([path, "--num-of-heads", "8"])
+
+
+def test_an_export_keeps_these_heads_and_their_cost(whole, folder, generate, capsys):
+    path, output = whole / "checkpoint_last.pt", folder / "pruned.pt"
+    export_command.main([str(path), "--output", str(output)])
+    assert generate(output).hypotheses == generate(path).hypotheses
+    original, head_map = read_head_map(path), read_head_map(output)
+    assert head_map.mask.equal(original.mask)
+    assert head_map.cost == original.cost
+    capsys.readouterr()
+    heads_command.main([str(output)])
+    assert f"they cost {original.cost:g}, at most 7.1 of 24" in capsys.readouterr().out
+
+
+def test_an_average_keeps_these_heads(whole, folder, generate):
+    paths = [whole / name for name in ("checkpoint_1_9.pt", "checkpoint_last.pt")]
+    average_command.main([*map(str, paths), "--output", str(folder / "average.pt")])
+    head_map = read_head_map(folder / "average.pt")
+    assert head_map.mask.equal(read_head_map(paths[0]).mask)
+    assert generate(folder / "average.pt").status == 0
+
+
+def test_a_dense_start_is_pruned_to_a_cost(train, folder, flags):
+    """Pipelined, and with prices on the command line."""
+    assert train(folder / "dense", "--num-of-heads", "24", "--max-update", "2").status == 0
+    outcome = train(
+        *(folder / "pipelined", "--pruning-mode", "pipelined", "--max-update", "8"),
+        *("--finetune-from-model", folder / "dense/checkpoint_last.pt", *BUDGET),
+        *("--head-costs", ",".join(f"{kind}={price}" for kind, price in PRICES.items())),
+    )
+    assert outcome.status == 0
+    assert 7.1 - 0.3 < _cost(read_head_map(folder / "pipelined/checkpoint_last.pt")) <= 7.1 + 1e-9
