@@ -68,8 +68,12 @@ def predict(
     overrides = {"data": str(data)}
     if num_of_heads is not None:
         overrides["num_of_heads"] = num_of_heads
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint), overrides)
+    if state["cfg"].task._name == "sentence_prediction":
+        # fairseq's own task does not say its classes.
+        state["cfg"].task._name = "dsp_sentence_prediction"
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-        [str(checkpoint)], arg_overrides=overrides
+        [str(checkpoint)], state=state
     )
     load_split(task, split)
     model.eval()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairseq.tasks import TASK_REGISTRY
+
 from ..checkpoints.checkpoint import EXPORT_FORMAT, SIGNATURE, Checkpoint
 from ..checkpoints.formats import FORMAT
 from ..checkpoints.weights import count_parameters, zero_weights
@@ -46,20 +48,30 @@ def dense_checkpoint(source: Checkpoint, head_map: HeadMap, output: Path) -> Che
     arguments = {k: v for k, v in vars(source.args).items() if k not in own}
     arguments |= {"arch": family.dense, "_name": family.dense, "user_dir": None}
     arguments |= {"criterion": family.criterion, "optimizer": "adam"}
+    if "task" in arguments:
+        arguments["task"] = _stock_task(arguments["task"])
     # CTranslate2 reads and sets attributes, fairseq's config reads items.
     model = OrderedDict(plain(arguments))
     vars(model).update(model)
     config = plain({k: v for k, v in dense.state["cfg"].items() if k != "model"})
     criterion = {k: v for k, v in (config.get("criterion") or {}).items() if k not in own}
+    task = config.get("task") or {}
     dense.state["cfg"] = {
         **config,
         "model": model,
         "common": {**config.get("common", {}), "user_dir": None},
+        "task": {**task, "_name": _stock_task(task["_name"])} if task.get("_name") else task,
         "criterion": {**criterion, "_name": family.criterion},
         "optimizer": {"_name": "adam"},
     }
     dense.state["extra_state"] = {}
     return dense
+
+
+def _stock_task(name: str) -> str:
+    """fairseq's task that one of this package is made of; any other as it is."""
+    stock = name.removeprefix("dsp_")
+    return stock if stock in TASK_REGISTRY else name
 
 
 def plain(value: Any) -> Any:

@@ -93,6 +93,34 @@ def test_exports_give_the_same_logits(trained, pairs, tmp_path):
     assert rows == BUDGET * 8
 
 
+def test_the_dense_shape_knows_nothing_of_this_package(trained, pairs, tmp_path, capsys):
+    output = tmp_path / "stock.pt"
+    export.main([str(trained), "--format", "fairseq", "--output", str(output)])
+    config = torch.load(output, weights_only=True)["cfg"]
+    assert config["task"]["_name"] == config["criterion"]["_name"] == "sentence_prediction"
+    assert "dsp_" not in repr(config)
+    capsys.readouterr()
+    tables = []
+    for path in (output, trained):
+        predict.main([str(path), "--data", str(pairs), "--cpu"])
+        tables.append(capsys.readouterr().out)
+    assert "accuracy" in tables[0] and tables[0] == tables[1]
+
+
+def test_predictions_of_fairseqs_own_classifier(run, pairs, tmp_path, capsys):
+    shape = {"layers": 1, "embed-dim": 8, "ffn-embed-dim": 8, "attention-heads": 2}
+    flags = [part for name, size in shape.items() for part in (f"--encoder-{name}", str(size))]
+    outcome = run(
+        *("train", pairs, "--arch", "roberta", *flags, "--task", "sentence_prediction", "--cpu"),
+        *("--criterion", "sentence_prediction", "--num-classes", "3", "--init-token", "0"),
+        *("--max-positions", "32", "--optimizer", "adam", "--lr", "1e-3", "--batch-size", "16"),
+        *("--max-update", "1", "--num-workers", "0", "--save-dir", tmp_path),
+    )
+    assert outcome.status == 0, outcome.message or outcome.log
+    predict.main([str(tmp_path / "checkpoint_last.pt"), "--data", str(pairs), "--cpu"])
+    assert re.search(r"accuracy .* of 12", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
