@@ -435,6 +435,7 @@ def _state(source: _Source, model: Any, dictionary: Dictionary) -> dict[str, Any
         "args": None,
         "cfg": {
             "common": {},
+            "bpe": None,
             "model": source.args,
             "task": task,
             "criterion": {"_name": "dsp_sentence_prediction", **criterion},

@@ -23,6 +23,7 @@ from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.imports.bert import HEAD, import_bert
+from dsp_fairseq.models.roberta import DspRobertaModel
 
 KINDS = ("bert", "roberta")
 NAMED = {"id2label": {str(number): label for number, label in enumerate(LABELS)}}
@@ -149,6 +150,18 @@ def test_a_checkpoint_that_the_tools_take_for_a_dense_one(folder, tmp_path):
         "--arch dsp_roberta_tiny", "--layer-norm-eps 1e-12", "--token-types 2",
         "--max-positions 32",
     ]  # fmt: skip
+
+
+def test_fairseqs_hub_interface_loads_an_import(folder, tmp_path):
+    done = import_bert(folder("roberta")[0], tmp_path / "imported.pt")
+    model, task = _load(done.output, tmp_path)
+    hub = DspRobertaModel.from_pretrained(
+        str(tmp_path), "imported.pt", str(tmp_path / "data"), bpe=None
+    ).eval()
+    tokens, _, _ = _inputs("roberta", task.source_dictionary, pair=True)
+    with torch.no_grad():
+        expected = model(tokens, classification_head_name=HEAD)[0]
+        assert torch.equal(hub.predict(HEAD, tokens, return_logits=True), expected)
 
 
 def test_a_shape_without_an_architecture_of_its_own(folder, tmp_path):
