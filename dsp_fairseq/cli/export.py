@@ -92,7 +92,7 @@ def _parser() -> CommandParser:
         "--check",
         type=Path,
         metavar="DATA",
-        help="translate the test split of DATA with both models and count equal hypotheses",
+        help="translate or classify the test split of DATA with both models, count equal answers",
     )
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def predict(
     num_of_heads: str | None = None,
     max_tokens: int = 4096,
     cpu: bool = False,
+    other: Callable[..., Any] | None = None,
 ) -> Predictions:
     """Runs a classifier over a split.
 
@@ -58,6 +60,7 @@ def predict(
         num_of_heads: one of several budgets that it was trained for (default: its first).
         max_tokens: the size of a batch.
         cpu: do not use a GPU.
+        other: computes logits in the place of the model, from the same batches.
 
     Raises:
         PruningError: the checkpoint is no classifier, or the data is not of its kind.
@@ -79,18 +82,20 @@ def predict(
     model.eval()
     if torch.cuda.is_available() and not cpu:
         model.cuda()
-    return _run(model, task, split, head, max_tokens)
+    return _run(model, task, split, head, max_tokens, other or model)
 
 
 @torch.no_grad()
-def _run(model: Any, task: Any, split: str, head: str, max_tokens: int) -> Predictions:
+def _run(
+    model: Any, task: Any, split: str, head: str, max_tokens: int, answer: Callable[..., Any]
+) -> Predictions:
     classes = tuple(task.labels)
     batches = split_batches(task, [model], split, max_tokens)
     rows: dict[int, list[float]] = {}
     labels: dict[int, str] = {}
     for batch in progress(batches, len(batches), f"predicting {split}", "batches"):
         sample = utils.move_to_cuda(batch) if next(model.parameters()).is_cuda else batch
-        logits, _ = model(**sample["net_input"], features_only=True, classification_head_name=head)
+        logits, _ = answer(**sample["net_input"], features_only=True, classification_head_name=head)
         numbers = sample["id"].tolist()
         rows.update(zip(numbers, _probabilities(logits), strict=True))
         if "target" in sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
 from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
+from ..evaluation.predictions import predict
 from ..files import file_hash, in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
-from .exporter import EXPORTERS, FormatOptions, Order
-from .parity import Agreement, agree, direction_of, translate
+from .exporter import EXPORTERS, Exporter, FormatOptions, Order
+from .parity import Agreement, SameClasses, agree, direction_of, same_classes, translate
 
 _PLAIN = FormatOptions()
+_Comparison = Callable[[Exporter, Order, Path], Agreement | SameClasses]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Export:
     parameters: tuple[int, int]
     bytes: tuple[int, int]
     notes: list[str]
-    agreement: Agreement | None
+    agreement: Agreement | SameClasses | None
 
 
 def export_checkpoint(
@@ -58,7 +61,7 @@ def export_checkpoint(
         format: one of :data:`~dsp_fairseq.export.exporter.EXPORTERS`.
         num_of_heads: the budget, where the checkpoint is not frozen (default: the trained one).
         options: what the format is told.
-        check: data whose test split is translated with both models.
+        check: data whose test split both models translate or classify.
 
     Raises:
         PruningError: the output exists, the checkpoint cannot be exported, or the check not be run.
@@ -72,16 +75,13 @@ def export_checkpoint(
         # An exported model that was trained further.
         weights = expand_weights(checkpoint.weights, head_map.layout, head_map.mask)
         checkpoint = Checkpoint(source, {**checkpoint.state, "model": weights})
-    agreement = None
     with in_place_of(output) as part:
-        if check is not None:
-            _check_data(checkpoint, check)
-            direction = direction_of(checkpoint.config("task"))
-            original = translate(source, check, direction, budget=num_of_heads)
+        compare = _comparison(checkpoint, check, num_of_heads) if check else None
         export = write_export(checkpoint, head_map, format, output, part, options)
-        if check is not None:
-            agreement = agree(original, EXPORTERS[format].translate(part, original))
-    return replace(export, agreement=agreement)
+        if compare:
+            order = Order(checkpoint, head_map, export.signature, options)
+            export = replace(export, agreement=compare(EXPORTERS[format], order, part))
+    return export
 
 
 def prune_checkpoint(
@@ -145,12 +145,20 @@ def write_export(
     )
 
 
-def _check_data(checkpoint: Checkpoint, data: Path) -> None:
+def _comparison(checkpoint: Checkpoint, data: Path, num_of_heads: str | None) -> _Comparison:
+    """Has the checkpoint answer to the test split, to be compared with what an export answers."""
     if not checkpoint.family.translates:
-        raise PruningError(
-            f"--check compares translations, and {checkpoint.family.name} does not translate: "
-            "leave it out"
+        answers = predict(checkpoint.path, data, "test", num_of_heads)
+        return lambda exporter, order, part: same_classes(
+            answers, exporter.classify(part, order, data)
         )
+    _check_data(checkpoint, data)
+    direction = direction_of(checkpoint.config("task"))
+    original = translate(checkpoint.path, data, direction, budget=num_of_heads)
+    return lambda exporter, order, part: agree(original, exporter.translate(part, original))
+
+
+def _check_data(checkpoint: Checkpoint, data: Path) -> None:
     if os.pathsep in str(data) and not data.exists():
         raise PruningError(f"--check {data} names several folders: give the one of the test split")
     spec = DataSpec.of(checkpoint.config("task"))

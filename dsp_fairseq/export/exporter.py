@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..evaluation.predictions import Predictions, predict
 from ..heads.head_map import HeadMap
 from .parity import Hypothesis, Translations, translate
 
@@ -79,6 +80,10 @@ class Exporter(ABC):
     def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
         """What ``--check`` compares: the best hypotheses of the original's sentences."""
         return translate(exported, original.data, original.direction).hypotheses
+
+    def classify(self, exported: Path, order: Order, data: Path) -> Predictions:
+        """What ``--check`` compares of a classifier: its answers to the test split."""
+        return predict(exported, data, "test")
 
 
 EXPORTERS: dict[str, Exporter] = {}

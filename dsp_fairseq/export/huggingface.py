@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.weights import slice_weights, zero_weights
 from ..errors import PruningError
+from ..evaluation.predictions import Predictions, predict
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
 from ..imports.huggingface import CONFIG, WEIGHTS, PretrainedFolder
@@ -80,6 +82,7 @@ class HuggingFaceExporter(Exporter):
         if order.options.remove_heads:
             _check_transformers()
         form = _Form.of(order.source, order.options.tokenizer)
+        form.check_reading(order.source)
         weights, removed = _weights(order, form)
         config = _config(order.source, form, weights)
         if order.options.remove_heads:
@@ -93,6 +96,11 @@ class HuggingFaceExporter(Exporter):
             if form.folder and (form.folder / name).is_file():
                 shutil.copyfile(form.folder / name, part / name)
         return sum(weight.numel() for weight in weights.values())
+
+    def classify(self, exported: Path, order: Order, data: Path) -> Predictions:
+        form = _Form.of(order.source, order.options.tokenizer)
+        answer = partial(_logits, _load(exported), form)
+        return predict(order.source.path, data, "test", str(order.head_map.budget), other=answer)
 
     def notes(self, order: Order) -> list[str]:
         folder = order.options.tokenizer
@@ -189,25 +197,25 @@ class _Form:
         kind = "bert" if set(SPECIAL["bert"]) <= set(vocabulary) else "roberta"
         order = token_order(kind, vocabulary, folder)
         _check_vocabulary(source, [vocabulary[number] for number in order], size, folder)
-        form = cls(kind, order, folder)
-        form.check_reading(source.config("task"), types)
-        return form
+        return cls(kind, order, folder)
 
-    def check_reading(self, task: Mapping[str, Any], types: bool) -> None:
+    def check_reading(self, source: Checkpoint) -> None:
         """Compares how the tokenizer and the training put a pair of sentences together.
 
         Raises:
             PruningError: the model needs token types, and the tokenizer gives none.
         """
-        assert self.folder
+        if self.folder is None:
+            return
         pair = PretrainedFolder(self.folder, {}).tokenizer().encode("a", "b")
-        if types and not any(pair.type_ids):
+        if getattr(source.args, "token_types", 0) and not any(pair.type_ids):
             raise PruningError(
                 f"the tokenizer of {self.folder} gives no token types, which this model has: give "
                 "that of the original model"
             )
         marks = {self.number(token): token for token in _MARKS}
         found = [marks[token] for token in pair.ids if token in marks]
+        task = source.config("task")
         given = (task.get("init_token"), 2, task.get("separator_token"), 2)
         trained = [token for token in given if token is not None]
         if found != trained:
@@ -338,3 +346,26 @@ def _save(weights: dict[str, Tensor], signature: str, part: Path, output: Path) 
         save_file(weights, part / WEIGHTS, {"format": "pt", "dsp_signature": signature})
     except (SafetensorError, OSError) as error:
         raise PruningError(f"cannot write {output}: {error}") from None
+
+
+# ---- checking
+
+
+def _load(folder: Path) -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise PruningError(
+            "--check of --format huggingface needs transformers: pip install transformers"
+        ) from None
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+
+def _logits(model: Any, form: _Form, src_tokens: Tensor, **_: Any) -> tuple[Tensor, None]:
+    """What a model of transformers says of a batch of fairseq's."""
+    tokens = src_tokens.cpu()
+    ends = tokens.eq(2).long()
+    types = (ends.cumsum(1) - ends).clamp(max=1) * (form.kind == "bert")
+    mask = tokens.ne(1).long()
+    inputs = torch.tensor(form.order)[tokens]
+    return model(input_ids=inputs, attention_mask=mask, token_type_ids=types * mask).logits, None

@@ -82,11 +82,15 @@ def test_a_resumed_training_is_the_same_training(train, trained, folder):
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def test_exports_give_the_same_logits(trained, pairs, tmp_path):
+def test_exports_give_the_same_logits(trained, pairs, tmp_path, capsys):
     expected = _logits(trained, pairs)
     for form in ("pruned", "fairseq"):
         output = tmp_path / f"{form}.pt"
-        export.main([str(trained), "--format", form, "--output", str(output)])
+        flags = ["--format", form, "--check", str(pairs)]
+        export.main([str(trained), *flags, "--output", str(output)])
+        said = r"^check +12 of 12 predictions are the same; probabilities differ by (\S+) at most$"
+        found = re.search(said, capsys.readouterr().out, re.M)
+        assert found is not None and float(found[1]) < 1e-5
         torch.testing.assert_close(_logits(output, pairs), expected, atol=1e-5, rtol=1e-5)
     weights = torch.load(tmp_path / "pruned.pt", weights_only=True)["model"]
     rows = sum(v.size(0) for name, v in weights.items() if name.endswith("q_proj.weight"))
@@ -121,18 +125,10 @@ def test_predictions_of_fairseqs_own_classifier(run, pairs, tmp_path, capsys):
     assert re.search(r"accuracy .* of 12", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (("--check", "DATA"), "dsp_roberta does not translate"),
-        (("--format", "ctranslate2"), "CTranslate2 holds translation models, not dsp_roberta"),
-    ],
-)
-def test_what_is_for_translation_only(trained, pairs, tmp_path, flags, said):
-    flags = [str(pairs) if flag == "DATA" else flag for flag in flags]
+def test_a_format_that_is_for_translation_only(trained, tmp_path):
     with pytest.raises(CommandExit) as stop:
-        export.main([str(trained), "--output", str(tmp_path / "x"), *flags])
-    assert said in str(stop.value)
+        export.main([str(trained), "--format", "ctranslate2", "--output", str(tmp_path / "x")])
+    assert "CTranslate2 holds translation models, not dsp_roberta" in str(stop.value)
 
 
 def test_an_average_keeps_the_heads(trained, pairs, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -241,6 +242,29 @@ def test_transformers_gives_the_same_classes_for_text(original, tmp_path, model,
     found, expected = _their_logits(output, _text(path, tmp_path)), _logits(path, tmp_path)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert torch.equal(found.argmax(1), expected.argmax(1))
+
+
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_the_check_compares_with_what_transformers_says(original, tmp_path, tokenizer):
+    pytest.importorskip("transformers")
+    source, path = original("bert")
+    _load(path, tmp_path)
+    options = FormatOptions(tokenizer=source if tokenizer else None)
+    export = export_checkpoint(
+        path, tmp_path / "out", "huggingface", options=options, check=tmp_path / "data"
+    )
+    found = export.agreement
+    assert (found.inputs, found.equal) == (12, 12)
+    assert found.difference < 1e-5
+
+
+def test_a_check_without_transformers(original, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    _, path = original("bert")
+    _load(path, tmp_path)
+    with pytest.raises(PruningError, match="needs transformers: pip install transformers"):
+        export_checkpoint(path, tmp_path / "out", "huggingface", check=tmp_path / "data")
+    assert not (tmp_path / "out").exists()
 
 
 # ---- what is refused
