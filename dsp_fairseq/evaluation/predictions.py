@@ -162,3 +162,35 @@ def read_tsv(path: Path) -> Predictions:
         raise PruningError(f"{path} has labels for some of its inputs only: predict again")
     given = [row[2] for row in rows]
     return Predictions(classes, None if "" in labels else labels, given, probabilities)
+
+
+# ---- an export
+
+
+@dataclass(frozen=True)
+class SameClasses:
+    """How many inputs two classifiers put into the same class.
+
+    Attributes:
+        inputs: how many were compared.
+        equal: those with the same prediction.
+        difference: of any probability, at most.
+    """
+
+    inputs: int
+    equal: int
+    difference: float
+
+    def __str__(self) -> str:
+        return (
+            f"check        {self.equal} of {self.inputs} predictions are the same; probabilities "
+            f"differ by {self.difference:.1e} at most"
+        )
+
+
+def same_classes(one: Predictions, other: Predictions) -> SameClasses:
+    """Compares the predictions of two classifiers, input by input."""
+    equal = sum(a == b for a, b in zip(one.given, other.given, strict=True))
+    pairs = zip(one.probabilities, other.probabilities, strict=True)
+    differences = (abs(a - b) for rows in pairs for a, b in zip(*rows, strict=True))
+    return SameClasses(len(one.given), equal, max(differences, default=0.0))

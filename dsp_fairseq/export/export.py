@@ -14,12 +14,12 @@ from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
 from ..data.dataspec import DataSpec
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
-from ..evaluation.predictions import predict
+from ..evaluation.predictions import SameClasses, predict, same_classes
 from ..files import file_hash, in_place_of, refuse_existing
 from ..heads.head_map import HeadMap
 from ..pruning.flags import PruningConfig
 from .exporter import EXPORTERS, Exporter, FormatOptions, Order
-from .parity import Agreement, SameClasses, agree, direction_of, same_classes, translate
+from .parity import Agreement, agree, direction_of, translate
 
 _PLAIN = FormatOptions()
 _Comparison = Callable[[Exporter, Order, Path], Agreement | SameClasses]
@@ -149,9 +149,15 @@ def _comparison(checkpoint: Checkpoint, data: Path, num_of_heads: str | None) ->
     """Has the checkpoint answer to the test split, to be compared with what an export answers."""
     if not checkpoint.family.translates:
         answers = predict(checkpoint.path, data, "test", num_of_heads)
-        return lambda exporter, order, part: same_classes(
-            answers, exporter.classify(part, order, data)
-        )
+
+        def compare(exporter: Exporter, order: Order, part: Path) -> SameClasses:
+            other = exporter.classifier(part, order)
+            if other is None:
+                return same_classes(answers, predict(part, data, "test"))
+            again = predict(checkpoint.path, data, "test", num_of_heads, other=other)
+            return same_classes(answers, again)
+
+        return compare
     _check_data(checkpoint, data)
     direction = direction_of(checkpoint.config("task"))
     original = translate(checkpoint.path, data, direction, budget=num_of_heads)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..evaluation.predictions import Predictions, predict
 from ..heads.head_map import HeadMap
 from .parity import Hypothesis, Translations, translate
 
@@ -81,9 +81,9 @@ class Exporter(ABC):
         """What ``--check`` compares: the best hypotheses of the original's sentences."""
         return translate(exported, original.data, original.direction).hypotheses
 
-    def classify(self, exported: Path, order: Order, data: Path) -> Predictions:
-        """What ``--check`` compares of a classifier: its answers to the test split."""
-        return predict(exported, data, "test")
+    def classifier(self, exported: Path, order: Order) -> Callable[..., Any] | None:
+        """What ``--check`` asks for logits of fairseq's batches; None where fairseq loads it."""
+        return None
 
 
 EXPORTERS: dict[str, Exporter] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -19,7 +19,6 @@ from torch import Tensor
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.weights import slice_weights, zero_weights
 from ..errors import PruningError
-from ..evaluation.predictions import Predictions, predict
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
 from ..imports.huggingface import CONFIG, WEIGHTS, PretrainedFolder
@@ -97,10 +96,9 @@ class HuggingFaceExporter(Exporter):
                 shutil.copyfile(form.folder / name, part / name)
         return sum(weight.numel() for weight in weights.values())
 
-    def classify(self, exported: Path, order: Order, data: Path) -> Predictions:
+    def classifier(self, exported: Path, order: Order) -> Callable[..., Any]:
         form = _Form.of(order.source, order.options.tokenizer)
-        answer = partial(_logits, _load(exported), form)
-        return predict(order.source.path, data, "test", str(order.head_map.budget), other=answer)
+        return partial(_logits, _load(exported), form)
 
     def notes(self, order: Order) -> list[str]:
         folder = order.options.tokenizer

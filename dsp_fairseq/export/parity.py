@@ -1,4 +1,4 @@
-"""Whether two models translate or classify alike: what ``dsp-export --check`` prints."""
+"""Whether two models translate alike: what ``dsp-export --check`` prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import GenerationConfig
 
 from ..data.batches import load_split, split_batches
-from ..evaluation.predictions import Predictions
 from ..progress import progress
 
 TIE = 1e-4
@@ -152,35 +151,3 @@ def agree(original: Translations, others: Sequence[Hypothesis]) -> Agreement:
     ties = sum(a.tokens != b.tokens and abs(a.score - b.score) < TIE for a, b in pairs)
     left_out, direction = original.size - len(pairs), "-".join(original.direction.values())
     return Agreement(len(pairs), equal, ties, left_out, direction)
-
-
-# ---- classes
-
-
-@dataclass(frozen=True)
-class SameClasses:
-    """How many inputs two classifiers put into the same class.
-
-    Attributes:
-        inputs: how many were compared.
-        equal: those with the same prediction.
-        difference: of any probability, at most.
-    """
-
-    inputs: int
-    equal: int
-    difference: float
-
-    def __str__(self) -> str:
-        return (
-            f"check        {self.equal} of {self.inputs} predictions are the same; probabilities "
-            f"differ by {self.difference:.1e} at most"
-        )
-
-
-def same_classes(one: Predictions, other: Predictions) -> SameClasses:
-    """Compares the predictions of two classifiers, input by input."""
-    equal = sum(a == b for a, b in zip(one.given, other.given, strict=True))
-    pairs = zip(one.probabilities, other.probabilities, strict=True)
-    differences = (abs(a - b) for rows in pairs for a, b in zip(*rows, strict=True))
-    return SameClasses(len(one.given), equal, max(differences, default=0.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dsp_fairseq.errors import PruningError
-from dsp_fairseq.evaluation.predictions import Predictions, read_tsv, write_tsv
+from dsp_fairseq.evaluation.predictions import Predictions, read_tsv, same_classes, write_tsv
 
 PREDICTIONS = Predictions(("yes", "no"), ["yes", "no"], ["yes", "yes"], [[0.75, 0.25], [0.5, 0.5]])
 
@@ -39,3 +39,20 @@ def test_a_file_of_something_else_is_refused(tmp_path, text, message):
         read_tsv(tmp_path / "x.tsv")
     with pytest.raises(PruningError, match="cannot read"):
         read_tsv(tmp_path / "none.tsv")
+
+
+def _rows(*rows: tuple[float, float]) -> Predictions:
+    return Predictions(("yes", "no"), None, [("yes", "no")[a < b] for a, b in rows], [*rows])
+
+
+def test_equal_classes_are_counted_and_probabilities_compared():
+    one, other = _rows((0.6, 0.4), (0.51, 0.49)), _rows((0.7, 0.3), (0.49, 0.51))
+    assert str(same_classes(one, other)) == (
+        "check        1 of 2 predictions are the same; probabilities differ by 1.0e-01 at most"
+    )
+    assert same_classes(one, one).difference == 0
+
+
+def test_inputs_that_one_side_lacks_are_no_agreement():
+    with pytest.raises(ValueError, match="zip"):
+        same_classes(_rows((0.6, 0.4)), _rows())

@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsp_fairseq.evaluation.predictions import Predictions
-from dsp_fairseq.export.parity import (
-    TIE,
-    Hypothesis,
-    Translations,
-    agree,
-    direction_of,
-    same_classes,
-)
+from dsp_fairseq.export.parity import TIE, Hypothesis, Translations, agree, direction_of
 
 
 def _translations(*hypotheses, size=None, direction=None):
@@ -50,20 +42,3 @@ def test_a_multilingual_model_has_a_direction_of_its_own(pairs):
     assert str(agree(_translations(A, direction=direction), [A])).endswith("; direction de-en")
     assert direction_of({"lang_pairs": pairs, "source_lang": "en"}) == {}
     assert direction_of({"source_lang": None}) == {}
-
-
-def _predictions(*rows: tuple[float, float]) -> Predictions:
-    return Predictions(("yes", "no"), None, [("yes", "no")[a < b] for a, b in rows], [*rows])
-
-
-def test_equal_classes_are_counted_and_probabilities_compared():
-    one, other = _predictions((0.6, 0.4), (0.51, 0.49)), _predictions((0.7, 0.3), (0.49, 0.51))
-    assert str(same_classes(one, other)) == (
-        "check        1 of 2 predictions are the same; probabilities differ by 1.0e-01 at most"
-    )
-    assert same_classes(one, one).difference == 0
-
-
-def test_inputs_that_one_side_lacks_are_no_agreement():
-    with pytest.raises(ValueError, match="zip"):
-        same_classes(_predictions((0.6, 0.4)), _predictions())
