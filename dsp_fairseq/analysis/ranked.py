@@ -21,6 +21,7 @@ from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint,
 from ..checkpoints.formats import GATES
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
+from ..heads.costs import resolve_costs
 from ..heads.family import architecture, model_name
 from ..heads.head_map import HeadMap
 from ..pruning.flags import forget_training, pruning_flags
@@ -104,7 +105,7 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     subject = Subject(model, task, criterion, gates.layout, options)
     order = rank(subject, gates.plan.budget, gates.plan.limits)
     seconds = time.monotonic() - start
-    gates.adopt(importance_of(order))
+    gates.adopt(importance_of(order, gates.plan.budget))
     model.eval()
     frozen.weights.update(_on_cpu(model.state_dict()))
     frozen.state[RANKED_BY] = options.method + ("-one-shot" if options.one_shot else "")
@@ -136,7 +137,9 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
     if "sentence_avg" in names:
         criterion.setdefault("sentence_avg", False)
     args = gated_arguments(dense)
-    args.num_of_heads = str(options.num_of_heads)
+    args.num_of_heads = None if options.num_of_heads is None else str(options.num_of_heads)
+    args.head_costs = options.head_costs and resolve_costs(options.head_costs)
+    args.cost_budget = options.cost_budget
     args.keep_at_least, args.keep_at_most = options.keep_at_least, options.keep_at_most
     args.gate_seed = options.seed
     gated.state["cfg"] |= {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import sample_batches
-from ..estimators import NO_LIMITS, Limits, top_k_mask
+from ..estimators import NO_LIMITS, Budget, CostBudget, Limits, top_k_mask
 from ..heads.layout import HeadLayout
 from ..progress import progress
 from .scores import (
@@ -37,7 +37,7 @@ class RankingOptions:
 
     Attributes:
         method: one of :data:`RANKINGS`.
-        num_of_heads: K.
+        num_of_heads: K; None where there is a budget in cost.
         keep_at_least: floors on the heads kept, as in the flag.
         keep_at_most: ceilings, likewise.
         seed: of ``random``, and of the order of the batches.
@@ -48,10 +48,12 @@ class RankingOptions:
         max_tokens: the size of a batch.
         cpu: do not use a GPU.
         repair_batches: how many batches the output projections are fitted to; 0 for no repair.
+        head_costs: prices of heads, as in the flag.
+        cost_budget: what the heads kept may cost together.
     """
 
     method: str
-    num_of_heads: int
+    num_of_heads: int | None
     keep_at_least: str = ""
     keep_at_most: str = ""
     seed: int = 1
@@ -62,6 +64,8 @@ class RankingOptions:
     max_tokens: int = 4096
     cpu: bool = False
     repair_batches: int = 0
+    head_costs: str | None = None
+    cost_budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -177,16 +181,18 @@ def _random(subject: Subject) -> Score:
 def order_heads(
     score: Score,
     num_heads: int,
-    budget: int,
+    budget: Budget,
     limits: Limits = NO_LIMITS,
     step: int | None = None,
 ) -> Tensor:
-    """Closes the heads of the lowest scores, a few at a time, until ``budget`` are left.
+    """Closes the heads of the lowest scores, a few at a time, until the budget is met.
+
+    Where heads have prices, these are scores per cost.
 
     Args:
         score: of the heads still open; what it says of others does not count.
         num_heads: N.
-        budget: K.
+        budget: K or C.
         limits: floors and ceilings.
         step: how many heads to close before scoring again (default: all that must go, at once).
 
@@ -196,20 +202,28 @@ def order_heads(
     """
     step = num_heads if step is None else step
     left = torch.ones(num_heads)
-    _, most = limits.range_of_budgets(num_heads)
-    scores = score(left)
+    least, most = limits.range_of_budgets(num_heads)
+    prices = budget.units if isinstance(budget, CostBudget) else torch.ones(num_heads)
+    scores = score(left) / prices
     closed: list[Tensor] = []
-    while int(left.sum()) > budget:
+    while _exceeds(left, budget):
         if closed:
-            scores = score(left)
-        size = min(max(budget, int(left.sum()) - step), most)
+            scores = score(left) / prices
+        goal = budget if isinstance(budget, int) else least
+        size = min(max(goal, int(left.sum()) - step), most)
         kept = top_k_mask(scores.masked_fill(left == 0, -torch.inf), size, limits)
         closed.insert(0, _sorted(scores, left - kept))
         left = kept
     return torch.cat([_sorted(scores, left), *closed])
 
 
-def rank(subject: Subject, budget: int, limits: Limits = NO_LIMITS) -> Tensor:
+def _exceeds(left: Tensor, budget: Budget) -> bool:
+    if isinstance(budget, CostBudget):
+        return budget.cost_of(left) > budget.limit
+    return int(left.sum()) > budget
+
+
+def rank(subject: Subject, budget: Budget, limits: Limits = NO_LIMITS) -> Tensor:
     """The order of the heads of a model ``[N]``, best first, by the method of its options."""
     options, num_heads = subject.options, subject.layout.num_heads
     ranking = RANKINGS[options.method]
@@ -225,11 +239,14 @@ def _sorted(scores: Tensor, mask: Tensor) -> Tensor:
     return heads[torch.argsort(scores[heads], descending=True, stable=True)]
 
 
-def importance_of(order: Tensor) -> Tensor:
+def importance_of(order: Tensor, budget: Budget | None = None) -> Tensor:
     """Importance ``[N]`` in this order: from 1 for the best head, evenly down to 1/N.
 
-    Ranks and not scores, since scores of different steps do not compare.
+    Ranks and not scores, since scores of different steps do not compare. Where heads have prices,
+    it is importance per cost that does so: that is what a budget in cost goes by.
     """
     importance = torch.empty(order.numel())
     importance[order] = torch.arange(order.numel(), 0, -1) / order.numel()
+    if isinstance(budget, CostBudget):
+        importance *= budget.units
     return importance

@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         max_tokens=args.max_tokens,
         cpu=args.cpu,
         repair_batches=0 if args.no_repair else args.repair_batches,
+        head_costs=args.head_costs,
+        cost_budget=args.cost_budget,
     )
     with warnings_only():
         ranked, export = prune_checkpoint(

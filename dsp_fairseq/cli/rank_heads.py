@@ -44,10 +44,11 @@ def render(ranked: Ranked, args: Namespace) -> str:
     use = f"dsp-predict {args.output} --data {args.data}"
     if ranked.checkpoint.family.translates:
         use = f"fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}"
+    cost = "" if head_map.cost is None else f"; they cost {head_map.cost:g}"
     return "\n".join(
         [
             render_counts(head_map),
-            f"kept         {head_map.budget} of {head_map.layout.num_heads} heads, frozen",
+            f"kept         {head_map.budget} of {head_map.layout.num_heads} heads, frozen{cost}",
             f"method       {how}",
             *([f"repaired     {ranked.repair}"] if ranked.repair else []),
             f"next         {use}",
@@ -87,9 +88,10 @@ def parser_of(prog: str, description: str, epilog: str) -> CommandParser:
     add = parser.add_argument
     add("checkpoint", type=Path, help="dense checkpoint, of dsp_transformer or stock fairseq")
     add("--data", type=Path, required=True, help="folder of binarised data and dictionaries")
-    add(
-        "--num-of-heads", type=int, required=True, metavar="K", help="number of heads to keep, 0..N"
-    )
+    add("--num-of-heads", type=int, metavar="K", help="number of heads to keep, 0..N")
+    add("--cost-budget", metavar="C", help="instead: what the heads kept may cost together")
+    add("--head-costs", metavar="PRICES",
+        help="what a head costs, by kind, or a file of dsp-measure")  # fmt: skip
     add("--output", type=Path, required=True, help="file to write")
     for way, bound in (("least", "minimum number"), ("most", "maximum number")):
         add(f"--keep-at-{way}", default="", metavar="NAME=COUNT,...",

@@ -8,6 +8,7 @@ the entmax package.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -30,14 +31,20 @@ class _BudgetedSigmoid(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, costs: Tensor, limit: float, temperature: float
+        ctx: Any, logits: Tensor, costs: Tensor | None, limit: float, temperature: float
     ) -> Tensor:
         r = logits.detach().to(torch.float64)
-        border, gap = border_of(*rank_by_density(r, costs, limit), limit)
         # Measured from the border, so that nothing is lost where r / t is huge.
-        a = costs * (r / costs - border) / temperature
-        gates = torch.sigmoid(a - costs * _threshold(a, costs, limit, gap / temperature))
-        ctx.gates, ctx.costs, ctx.temperature = gates, costs, temperature
+        if costs is None:  # all are 1, and the border is behind the K-th
+            above, below = r.topk(int(limit) + 1).values[-2:]
+            border, gap = (above + below) / 2, float(above - below) / 2
+            a = (r - border) / temperature
+        else:
+            border, gap = border_of(*rank_by_density(r, costs, limit), limit)
+            a = costs * (r / costs - border) / temperature
+        gates = torch.sigmoid(_less(a, costs, _threshold(a, costs, limit, gap / temperature)))
+        ctx.gates, ctx.temperature = gates, temperature
+        ctx.costs = torch.ones_like(gates) if costs is None else costs
         return gates.to(logits.dtype)
 
     @staticmethod
@@ -50,29 +57,37 @@ class _BudgetedSigmoid(torch.autograd.Function):
         return (slope * centred / ctx.temperature).to(grads[0].dtype), None, None, None
 
 
-def _threshold(a: Tensor, costs: Tensor, limit: float, gap: float) -> float:
+def _less(a: Tensor, costs: Tensor | None, nu: float) -> Tensor:
+    return a - nu if costs is None else torch.sub(a, costs, alpha=nu)
+
+
+def _threshold(a: Tensor, costs: Tensor | None, limit: float, gap: float) -> float:
     """The nu at which ``sigmoid(a - nu c)`` costs C: Newton, kept within a bracket.
 
     Args:
         a: logits over temperature ``[N]``, such that the gates change over at ``a = 0``.
-        costs: c ``[N]``.
+        costs: c ``[N]``, of mean 1; None where all are 1.
         limit: C.
         gap: how far ``a / c`` is from 0 there, at most.
     """
-    total, least = float(costs.sum()), float(costs.min())
+    total, least = a.numel(), 1.0
+    cost_of: Callable[[Tensor], Tensor] = torch.sum
+    slope_of: Callable[[Tensor], Tensor] = torch.sum
+    if costs is not None:
+        least, cost_of, slope_of = float(costs.min()), costs.dot, (costs * costs).dot
     rest = math.log(2 * total / min(least, limit, total - limit))
     high = min(gap, _SATURATED / least) + rest / least
     low, nu = -high, 0.0
     for _ in range(_STEPS):
-        gates = torch.sigmoid(a - costs * nu)
-        excess = float((costs * gates).sum()) - limit
+        gates = torch.sigmoid(_less(a, costs, nu))
+        excess = float(cost_of(gates)) - limit
         if abs(excess) < 1e-12 * limit:
             break
         if excess > 0:
             low = nu
         else:
             high = nu
-        slope = float((costs * costs * gates * (1.0 - gates)).sum())
+        slope = float(slope_of(gates * (1.0 - gates)))
         step = nu + excess / slope if slope > 0 else math.inf
         nu = step if low < step < high else (low + high) / 2
     return nu
@@ -99,10 +114,7 @@ def budgeted_sigmoid(logits: Tensor, k: int, temperature: float) -> Tensor:
         ValueError: K is outside ``0..N`` or the temperature is not positive.
     """
     constant = constant_gates(logits, k, temperature)
-    if constant is not None:
-        return constant
-    alike = torch.ones_like(logits, dtype=torch.float64, requires_grad=False)
-    return _BudgetedSigmoid.apply(logits, alike, float(k), temperature)
+    return _BudgetedSigmoid.apply(logits, None, k, temperature) if constant is None else constant
 
 
 def priced_sigmoid(logits: Tensor, budget: CostBudget, temperature: float) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 
 from dsp_fairseq.analysis.ranking import importance_of, order_heads
-from dsp_fairseq.estimators import Limits, top_k_mask
+from dsp_fairseq.estimators import NO_LIMITS, CostBudget, Limits, kept_mask, top_k_mask
 
 N = 24
 
@@ -72,3 +74,38 @@ def test_adopted_importance_is_frozen(build, batch):
     assert torch.equal(restored.head_gates.open_mask(), model.head_gates.mask)
     with torch.no_grad():
         assert torch.equal(restored.eval()(**batch)[0], model.eval()(**batch)[0])
+
+
+PRICES = (Fraction(1), Fraction(4), Fraction(5, 2))
+LIMITED = Limits(((range(8, 16), 1),), tuple((range(i, i + 4), 3) for i in range(0, N, 4)))
+
+
+@pytest.mark.parametrize("step", [None, 1, 5])
+@pytest.mark.parametrize("limit", ["4", "17.5", "33", "59"])
+@pytest.mark.parametrize("limits", [NO_LIMITS, LIMITED])
+def test_a_ranking_meets_a_budget_in_cost(step, limit, limits):
+    budget = CostBudget(tuple(PRICES[i // 8] for i in range(N)), Fraction(limit))
+    generator, asked = torch.Generator().manual_seed(2), []
+
+    def score(left):
+        asked.append(left.clone())
+        return torch.rand(N, generator=generator, dtype=torch.float64)
+
+    order = order_heads(score, N, budget, limits, step)
+    assert sorted(order.tolist()) == list(range(N))
+    assert all(budget.cost_of(left) > budget.limit for left in asked), "scored until it is met"
+    kept = kept_mask(importance_of(order, budget), budget, limits)
+    assert budget.cost_of(kept) <= budget.limit
+    if limits == NO_LIMITS:
+        assert budget.limit - budget.cost_of(kept) < min(
+            (cost for cost, flag in zip(budget.costs, kept, strict=True) if not flag), default=1
+        )
+    else:
+        assert kept[8:16].sum() >= 1 and all(part.sum() <= 3 for part in kept.split(4))
+
+
+def test_one_scoring_goes_by_score_per_cost():
+    budget = CostBudget((Fraction(1), Fraction(4), Fraction(2)), Fraction(3))
+    order = order_heads(lambda _: torch.tensor([1.0, 6.0, 1.0]), 3, budget)
+    assert order.tolist() == [1, 0, 2]
+    assert kept_mask(importance_of(order, budget), budget).tolist() == [1, 0, 1]

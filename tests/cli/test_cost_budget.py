@@ -15,6 +15,8 @@ from dsp_fairseq.checkpoints.formats import trained_budgets
 from dsp_fairseq.cli import average as average_command
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
+from dsp_fairseq.cli import prune as prune_command
+from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 PRICES = {"encoder.self": 0.3, "decoder.self": 1.5, "decoder.cross": 1.2}
 BUDGET = ("--cost-budget", "7.1")
@@ -47,11 +49,18 @@ def _cost(head_map) -> float:
     return sum(price * head_map.count(kind)[0] for kind, price in PRICES.items())
 
 
+def _spends(head_map) -> bool:
+    """Whether the budget is kept to, with no room for another head."""
+    counts = {kind: head_map.count(kind) for kind in PRICES}
+    cheapest = min(PRICES[kind] for kind, (kept, all_) in counts.items() if kept < all_)
+    return 7.1 - cheapest < _cost(head_map) <= 7.1 + 1e-9
+
+
 def test_the_log_says_what_the_heads_cost(whole):
     log = (whole / "log").read_text()
     assert "keeping heads that cost at most 7.1 of 24 heads" in log
     costs = [float(value) for value in re.findall(r"\bhead_cost=([\d.]+)", log)]
-    # The cheapest costs 0.3: with less than that left over nothing more can be kept.
+    # What is left over pays for no closed head, and the dearest costs 1.5.
     assert costs and all(7.1 - 1.5 < cost <= 7.1 for cost in costs)
     head_map = read_head_map(whole / "checkpoint_last.pt")
     kept = f"{head_map.budget} (of cost {_cost(head_map):g}, at most 7.1) of 24 heads"
@@ -61,7 +70,7 @@ def test_the_log_says_what_the_heads_cost(whole):
 def test_a_frozen_checkpoint_has_a_mask_like_any_other(whole, generate):
     path = whole / "checkpoint_last.pt"
     checkpoint, head_map = load_checkpoint(path), read_head_map(path)
-    assert head_map.frozen and 7.1 - 0.3 < _cost(head_map) <= 7.1 + 1e-9
+    assert head_map.frozen and _spends(head_map)
     assert trained_budgets(checkpoint.weights["head_gates.budgets"]) == [head_map.budget]
     assert checkpoint.args.head_costs == "encoder.self=0.3,decoder.self=1.5,decoder.cross=1.2"
     # What reads counts only finds a count.
@@ -134,4 +143,32 @@ def test_a_dense_start_is_pruned_to_a_cost(train, folder, flags):
         *("--head-costs", ",".join(f"{kind}={price}" for kind, price in PRICES.items())),
     )
     assert outcome.status == 0
-    assert 7.1 - 0.3 < _cost(read_head_map(folder / "pipelined/checkpoint_last.pt")) <= 7.1 + 1e-9
+    assert _spends(read_head_map(folder / "pipelined/checkpoint_last.pt"))
+
+
+def test_heads_are_ranked_and_pruned_to_a_cost(train, folder, flags, corpus, generate, capsys):
+    dense = folder / "ranked/checkpoint_last.pt"
+    assert train(dense.parent, "--num-of-heads", "24", "--max-update", "2").status == 0
+    given = [str(dense), "--data", str(corpus), "--cpu", "--method", "weight-norm"]
+    given += [*map(str, flags), "--output"]
+    rank_heads_command.main([*given, str(folder / "norm.pt")])
+    head_map = read_head_map(folder / "norm.pt")
+    assert head_map.frozen and _spends(head_map)
+    out = capsys.readouterr().out
+    kept = f"kept         {head_map.budget} of 24 heads, frozen; they cost {_cost(head_map):g}"
+    assert kept in out
+    assert generate(folder / "norm.pt").status == 0
+    # The line that it prints for further training counts these heads.
+    outcome = train(
+        *(folder / "further", "--num-of-heads", str(head_map.budget), "--max-update", "2"),
+        *("--finetune-from-model", folder / "norm.pt"),
+    )
+    assert outcome.status == 0
+    further = read_head_map(folder / "further/checkpoint_last.pt")
+    assert further.mask.equal(head_map.mask)
+    prune_command.main([*given, str(folder / "norm-pruned.pt"), "--no-repair"])
+    assert read_head_map(folder / "norm-pruned.pt").mask.equal(head_map.mask)
+    with pytest.raises(SystemExit, match="--num-of-heads and --cost-budget are two budgets"):
+        prune_command.main([*given, str(folder / "x.pt"), "--num-of-heads", "6"])
+    with pytest.raises(SystemExit, match="--num-of-heads is missing"):
+        rank_heads_command.main([*given[:6], "--output", str(folder / "x.pt")])
