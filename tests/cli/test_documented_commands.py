@@ -247,7 +247,7 @@ def test_the_nli_page(reader):
         assert read_head_map(reader.folder / name).mask.sum() == 2
     assert re.search(r"accuracy \d", printed)
     assert re.search(r"^compared .* \(McNemar, exact\)$", printed, re.M)
-    assert re.search(r"^3 of 12 heads,", printed, re.M)
+    assert re.search(r"^3 of 8 heads,", printed, re.M)
     report = (reader.folder / "runs/lingnli-pruned/report/report.md").read_text()
     assert "| joint | 2 of 8 | 1 |" in report
     assert (reader.folder / "nli-transformers/vocab.txt").exists()
