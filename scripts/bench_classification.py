@@ -108,10 +108,7 @@ class Bench:
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
     parser.add_argument("--shape", choices=SHAPES, default="minilm")
-    parser.add_argument("--num-of-heads", type=int, nargs="+", help="K (default: a quarter)")
-    parser.add_argument(
-        "--masks", choices=benchmark.MASKS, nargs="+", default=list(benchmark.MASKS)
-    )
+    benchmark.add_masks(parser)
     parser.add_argument("--inputs", type=int, nargs="+", default=[32, 1], help="batch sizes")
     parser.add_argument("--length", type=int, default=40, help="tokens of an input")
     parser.add_argument("--vocabulary", type=int, default=30522)

@@ -157,10 +157,7 @@ def _status(name: str) -> float:
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=7)
     parser.add_argument("--shape", choices=benchmark.SHAPES, default="tiny")
-    parser.add_argument("--num-of-heads", type=int, nargs="+", help="K (default: a quarter)")
-    parser.add_argument(
-        "--masks", choices=benchmark.MASKS, nargs="+", default=list(benchmark.MASKS)
-    )
+    benchmark.add_masks(parser)
     parser.add_argument("--sentences", type=int, nargs="+", default=[32, 1], help="batch sizes")
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--length", type=int, default=24, help="forced output length")

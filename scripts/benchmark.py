@@ -199,6 +199,12 @@ def parser(description: str, repeats: int) -> argparse.ArgumentParser:
     return result
 
 
+def add_masks(parser: argparse.ArgumentParser) -> None:
+    """The flags of those that compare pruned models: budgets, and kinds of :func:`make_mask`."""
+    parser.add_argument("--num-of-heads", type=int, nargs="+", help="K (default: a quarter)")
+    parser.add_argument("--masks", choices=MASKS, nargs="+", default=list(MASKS))
+
+
 def prepare(args: Namespace) -> None:
     """Pins the threads and the seed, and silences fairseq."""
     torch.set_num_threads(args.threads)
