@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -98,19 +98,15 @@ class GatedAttention(MultiheadAttention):
     def prepare_for_onnx_export_(self) -> None:
         raise PruningError("ONNX export of a gated transformer is not supported")
 
-    def _inputs(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights and biases of q, k and v, of the heads taking part."""
-        inputs = (self.q_proj, self.k_proj, self.v_proj)
-        if self._kept is None:
-            return [(linear.weight, linear.bias) for linear in inputs]
-        self._kept = kept = self._kept.to(self.out_proj.weight.device)
-        return [
-            (
-                head_rows(linear.weight, kept, self.head_dim),
-                head_rows(linear.bias, kept, self.head_dim),
-            )
-            for linear in inputs
-        ]
+    def _inputs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Weights and biases of q, k and v in turn, of the heads taking part."""
+        if self._kept is not None:
+            self._kept = self._kept.to(self.out_proj.weight.device)
+        for linear in (self.q_proj, self.k_proj, self.v_proj):
+            weight, bias = linear.weight, linear.bias
+            if self._kept is not None:
+                weight, bias = (head_rows(x, self._kept, self.head_dim) for x in (weight, bias))
+            yield weight, bias
 
     # ---- the output projection
 
