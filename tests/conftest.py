@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from fairseq.data import Dictionary
 from fairseq.models import build_model
 from fairseq.models.transformer import TransformerModel
 from saved_models import stored_config
+from warm_commands import WarmCommands, WarmServer
 
 import dsp_fairseq  # noqa: F401
 from dsp_fairseq.checkpoints.weights import slice_weights
@@ -53,6 +55,29 @@ def _loud_again() -> Iterator[None]:
     level = logger.level
     yield
     logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def warm_server(tmp_path_factory) -> Iterator[WarmServer]:
+    """It has imported PyTorch and fairseq."""
+    server = WarmServer(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def commands(warm_server, tmp_path_factory) -> WarmCommands:
+    """Commands that need not import PyTorch and fairseq."""
+    return WarmCommands(tmp_path_factory.mktemp("commands"), warm_server)
+
+
+@pytest.fixture
+def warm(commands, monkeypatch) -> WarmCommands:
+    """What this test starts are these commands."""
+    monkeypatch.setattr(sys, "executable", str(commands.python))
+    for name, value in commands.environment.items():
+        monkeypatch.setenv(name, value)
+    return commands
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from documentation import ROOT
-from warm_commands import MODULES, REAL, WarmCommands
+from warm_commands import MODULES, REAL, WarmCommands, WarmServer
 
 TINY = (
     "--cpu --num-workers 0 --max-tokens 1200 --warmup-updates 4 --lr-scheduler fixed "
@@ -89,15 +89,16 @@ class Reader:
 
     Args:
         folder: an empty one.
+        server: runs the commands.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: WarmServer) -> None:
         self.folder = folder
         _copy_repository(folder)
         self.bin = folder / ".venv/bin"
         self.bin.mkdir(parents=True)
         (self.bin / "activate").touch()
-        self._commands = commands = WarmCommands(self.bin)
+        self._commands = commands = WarmCommands(self.bin, server)
         warm = commands.warm
         commands.write("pip", f'exec "{sys.executable}" -m pip "$@" --no-deps --no-index '
                        f'--no-build-isolation --target "{folder}/site"')  # fmt: skip
@@ -113,10 +114,6 @@ class Reader:
             commands.write(name, f'{warm} "{REAL}/{name}" "$@" --cpu {short}')
         name = "fairseq-hydra-train"
         commands.write(name, f'{warm} "{REAL}/{name}" "$@" {TINY_HYDRA}')
-
-    def close(self) -> None:
-        """Ends the server, and whatever it started."""
-        self._commands.close()
 
     def paste(self, lines: str, size: str = f"{TINY} --max-update 8", **variables: str) -> str:
         """Runs lines in a shell, in the folder; returns what they print.

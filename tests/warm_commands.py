@@ -20,31 +20,49 @@ MODULES = dict(
 FAIRSEQ = ("train", "generate", "interactive", "preprocess", "validate", "hydra-train")
 
 
+class WarmServer:
+    """Runs commands for clients, without importing PyTorch each time.
+
+    Args:
+        folder: where its socket is put.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        socket = folder / "warm"
+        self.client = f'"{sys.executable}" -S -E "{WARM}" "{socket}"'
+        """How a shell starts a client; what the server is to run follows."""
+        self._process = subprocess.Popen(
+            [sys.executable, WARM, "serve", socket],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+
+    def close(self) -> None:
+        """Ends it, and whatever it started."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
 class WarmCommands:
     """``python``, ``torchrun``, and the commands of fairseq and of this package.
 
     Args:
         folder: where they are put.
+        server: runs them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: WarmServer) -> None:
         self.folder = folder
-        self._socket = folder / "warm"
-        self.warm = f'exec "{sys.executable}" -S -E "{WARM}" "{self._socket}"'
+        self.warm = f'WARM_PYTHON="{self.python}" exec {server.client}'
         self.write("python", f'case "${{1:-}}" in -m|[!-]*) {self.warm} "$@";; esac\n'
                    f'exec "{sys.executable}" "$@"')  # fmt: skip
         for name in ("torchrun", *(f"fairseq-{command}" for command in FAIRSEQ)):
             self.write(name, f'{self.warm} "{REAL}/{name}" "$@"')
         for name, module in MODULES.items():
             self.write(name, f'{self.warm} -m {module} "$@"')
-        self._server = subprocess.Popen(
-            [sys.executable, WARM, "serve", self._socket],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert self._server.stdout is not None
-        assert self._server.stdout.readline() == b"ready\n"
 
     @property
     def python(self) -> Path:
@@ -58,7 +76,6 @@ class WarmCommands:
             "PATH": os.pathsep.join([str(self.folder), str(REAL), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
-            "WARM_PYTHON": str(self.python),
         }
 
     def write(self, name: str, lines: str) -> None:
@@ -66,8 +83,3 @@ class WarmCommands:
         path = self.folder / name
         path.write_text(f"#!/bin/sh\n{lines}\n")
         path.chmod(0o755)
-
-    def close(self) -> None:
-        """Ends the server, and whatever it started."""
-        os.killpg(self._server.pid, signal.SIGKILL)
-        self._server.wait()

@@ -7,7 +7,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,7 +18,6 @@ import yaml
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 from tiny_data import write_pairs
-from warm_commands import WarmCommands
 
 from dsp_fairseq import USER_DIR
 
@@ -150,23 +149,6 @@ def recipe(corpus, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
-
-
-@pytest.fixture(scope="session")
-def commands(tmp_path_factory) -> Iterator[WarmCommands]:
-    """Commands that need not import PyTorch and fairseq."""
-    commands = WarmCommands(tmp_path_factory.mktemp("commands"))
-    yield commands
-    commands.close()
-
-
-@pytest.fixture
-def warm(commands, monkeypatch) -> WarmCommands:
-    """What this test starts are these commands."""
-    monkeypatch.setattr(sys, "executable", str(commands.python))
-    for name, value in commands.environment.items():
-        monkeypatch.setenv(name, value)
-    return commands
 
 
 @pytest.fixture

@@ -109,10 +109,10 @@ def test_every_link_leads_somewhere():
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory):
+def reader(warm_server, tmp_path_factory):
     """A reader with two text files of their own."""
     folder = tmp_path_factory.mktemp("reader")
-    someone = Reader(folder)
+    someone = Reader(folder, warm_server)
     subprocess.run(
         [sys.executable, ROOT / "data-prep/toy_corpus.py", "--out", folder / "raw"],
         check=True,
@@ -120,8 +120,7 @@ def reader(tmp_path_factory):
     )
     for code in ("de", "en"):
         shutil.copy(folder / f"raw/test.{code}", folder / f"my.{code}")
-    yield someone
-    someone.close()
+    return someone
 
 
 @pytest.fixture(scope="module")

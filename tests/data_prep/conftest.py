@@ -21,10 +21,18 @@ import toy_corpus  # noqa: E402
 from prep_helpers import SIZES, prepare_argv  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def _warm(warm) -> None:
+    """What is started binarises without importing PyTorch first."""
+
+
 @pytest.fixture(scope="session")
-def data_prep() -> Path:
-    """The folder of the commands."""
-    return DATA_PREP
+def data_prep(commands, tmp_path_factory) -> Path:
+    """The folder of the commands, beside an environment of warm ones."""
+    root = tmp_path_factory.mktemp("root")
+    (root / ".venv").mkdir()
+    (root / ".venv/bin").symlink_to(commands.folder)
+    return Path(shutil.copytree(DATA_PREP, root / "data-prep"))
 
 
 @pytest.fixture(scope="session")

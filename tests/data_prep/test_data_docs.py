@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from iwslt14_miniature import TESTS, write_archive, write_miniature
 from prep_helpers import generated, lines, names, settings_of
+from reader import Reader
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 COMMANDS = [
@@ -24,10 +24,10 @@ MULTI30K_LINES = {"train": 29000, "val": 1014, "test_2016_flickr": 1000}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, pristine_corpus, data_prep) -> Path:
-    """A working folder as the reader of the docs has it, with toy sentences in all files."""
-    folder = tmp_path_factory.mktemp("docs")
-    (folder / "data-prep").symlink_to(data_prep)
+def reader(warm_server, tmp_path_factory, pristine_corpus) -> Reader:
+    """One who has the files that the docs name, with toy sentences in all."""
+    someone = Reader(tmp_path_factory.mktemp("docs"), warm_server)
+    folder = someone.folder
     for split in ("train", "valid", "test"):
         for code in ("de", "en"):
             shutil.copy(pristine_corpus / f"{split}.{code}", folder)
@@ -42,31 +42,22 @@ def place(tmp_path_factory, pristine_corpus, data_prep) -> Path:
     pairs = list(zip(*halves, strict=True))
     write_miniature(folder / "iwslt14", pairs, [pairs[:3]] * len(TESTS))
     write_archive(folder / "iwslt14", folder / "de-en.tgz")
-    return folder
+    return someone
 
 
-def run_as_written(command: str, place: Path) -> str:
+def run_as_written(command: str, reader: Reader) -> str:
     """Run a command of the docs; downloads come from the folder, too."""
-    tools = Path(sys.executable).parent
-    variables = os.environ | {
-        "PATH": f"{tools}:{os.environ['PATH']}",
-        "MULTI30K_URL": f"file://{place}",
-        "IWSLT14_URL": f"file://{place / 'de-en.tgz'}",
-    }
-    run = subprocess.run(
-        ["bash", "-c", command], cwd=place, env=variables, capture_output=True, text=True
-    )
-    assert run.returncode == 0, f"{command}\n{run.stderr}"
-    return run.stdout
+    place = f"file://{reader.folder}"
+    return reader.paste(command, MULTI30K_URL=place, IWSLT14_URL=f"{place}/de-en.tgz")
 
 
 @pytest.mark.slow
-def test_every_command_works_as_written(place):
-    outs = []
+def test_every_command_works_as_written(reader):
+    place, outs = reader.folder, []
     for command in COMMANDS:
         if command.startswith("dsp-score"):
             generated(place / "data/mine", place / "test.out")
-        printed = run_as_written(command, place)
+        printed = run_as_written(command, reader)
         if command.startswith("dsp-score"):
             assert "tokenised bleu  100.00" in printed
         elif out := re.search(r"--out (\S+)", command):

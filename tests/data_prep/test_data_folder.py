@@ -6,7 +6,6 @@ import gzip
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import prep_common
 import prepare_text
 import pytest
 from prep_helpers import names, prepare_argv
+from warm_commands import REAL
 
 from dsp_text.errors import TextError
 from dsp_text.settings import LATER_SETTINGS, load_encoder
@@ -146,7 +146,7 @@ def test_if_missing_refuses_what_differs(refusal, command, tmp_path, change, fra
 
 def test_a_terminated_run_leaves_nothing(data_prep, corpus, tmp_path):
     place = tmp_path / "place"
-    command = [sys.executable, str(data_prep / "prepare_text.py")]
+    command = [REAL / "python", data_prep / "prepare_text.py"]  # A warm one gets no signals.
     process = subprocess.Popen(
         command + prepare_argv(corpus, place / "out"), stdout=subprocess.PIPE, text=True
     )
