@@ -42,7 +42,11 @@ run; a run.yaml repeats a run.""",
   dsp-run runs/sigmoid/run.yaml --save-dir runs/sigmoid-again""",
     )
     parser.add_argument("recipe", type=Path, help="a recipe, or the run.yaml of an earlier run")
-    parser.add_argument("--num-of-heads", metavar="K", help="budget")
+    parser.add_argument(
+        "--num-of-heads",
+        metavar="K",
+        help="budget (in cost: --set head-costs=FILE --set cost-budget=C)",
+    )
     parser.add_argument(
         "--seed", type=int, metavar="S", help="seed of weights, noise and data order"
     )
@@ -50,7 +54,8 @@ run; a run.yaml repeats a run.""",
         "--save-dir",
         type=Path,
         metavar="DIR",
-        help="folder of the run (default: that of the recipe, or runs/NAME/kK-sSEED)",
+        help="folder of the run (default: that of the recipe, or runs/NAME/kK-sSEED, for a budget "
+        "in cost runs/NAME/cC-sSEED)",
     )
     parser.add_argument(
         "--set",

@@ -116,6 +116,7 @@ has one JSON line for each.""",
     sigmoid: {gate-estimator: sigmoid, pruning-lr: 0.1}
     michel: {rank: {method: michel}}    # ranked without training, then fine-tuned
     many: {budgets: all}                # one training for all budgets
+    fast: {head-costs: costs.yaml}      # budgets are in cost, prices from dsp-measure
   budgets: [6, 12, 24]
   seeds: [1, 2, 3]
   dense: runs/multi30k/dense            # or {recipe: FILE}, run first

@@ -190,8 +190,10 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     Raises:
         PruningError: a flag that does not exist, a value that is refused, or a missing budget.
     """
-    if recipe.budget is None:
-        raise PruningError(f"recipe {recipe.name} has no budget: give --num-of-heads K")
+    if recipe.budget is recipe.cost_budget is None:
+        raise PruningError(
+            f"recipe {recipe.name} has no budget: give --num-of-heads K, or set cost-budget"
+        )
     if own := sorted(_OWN_FLAGS & recipe.train.keys()):
         raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
     # Without the name of the data, which need not be there yet.

@@ -113,7 +113,8 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs 'start', the checkpoint to rank")
     if "method" not in recipe.rank:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs a method, as in {{method: michel}}")
-    given = {"num-of-heads": recipe.budget, "seed": str(recipe.seed), **recipe.rank}
+    budget = {n: recipe.train.get(n) for n in ("num-of-heads", "head-costs", "cost-budget")}
+    given = {**budget, "seed": str(recipe.seed), **recipe.rank}
     flags = {name: value for name, value in given.items() if value is not None}
     flags["output"] = str(start_of(recipe, folder))
     module = (Path(sys.executable).name, "-m", "dsp_fairseq.cli.rank_heads")

@@ -79,7 +79,7 @@ class Grid:
         recipe: what every run is made by.
         folder: where the runs are kept.
         methods: by name.
-        budgets: values of K.
+        budgets: values of K; of C for methods with ``head-costs``.
         seeds: seeds of the runs.
         dense: the dense run of the same recipe, if the sweep is to make it too.
         dense_folder: where the dense run is; runs that start from a checkpoint start from its, and
@@ -182,8 +182,12 @@ def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:
 
 
 def _job(grid: Grid, method: str, recipe: Recipe, budget: str, seed: int, threads: int) -> Job:
-    recipe = recipe.with_train({"num-of-heads": budget, "seed": seed})
-    names = [f"{method}-k{k}-s{seed}" for k in recipe.budgets]
+    if "head-costs" in recipe.train:
+        recipe = recipe.with_train({"cost-budget": budget, "num-of-heads": None, "seed": seed})
+        names = [f"{method}-c{budget}-s{seed}"]
+    else:
+        recipe = recipe.with_train({"num-of-heads": budget, "seed": seed})
+        names = [f"{method}-k{k}-s{seed}" for k in recipe.budgets]
     name = names[0] if len(names) == 1 else f"{method}-s{seed}"
     run = Run(recipe, grid.folder / name, threads)
     folders = [target.folder for target in targets_of(run)]

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import PruningError, one_line
+from ..heads.costs import resolve_costs
 
 Flags = dict[str, "str | bool"]
 """Flags of a command by their long names without dashes; True is a flag without a value."""
@@ -38,7 +39,8 @@ class Recipe:
         start: checkpoint whose weights training starts from.
         make_start: the command that makes ``start``, or the teacher of ``--distill-from``.
         rank: flags of dsp-rank-heads, if the heads of ``start`` are chosen without training.
-        folder: where the run is kept (default: ``runs/NAME/kK-sSEED``).
+        folder: where the run is kept (default: ``runs/NAME/kK-sSEED``, or ``cC`` for a budget in
+            cost).
     """
 
     name: str
@@ -63,6 +65,9 @@ class Recipe:
         for name in _FLAGS:
             if (flags := getattr(self, name)) is not None:
                 object.__setattr__(self, name, merge_flags({}, flags))
+        if "head-costs" in self.train:
+            # The prices themselves: a file of them may be another one when the run goes on.
+            self.train["head-costs"] = resolve_costs(str(self.train["head-costs"]))
 
     def with_train(self, flags: Mapping[str, Any]) -> Recipe:
         """The same recipe with other training flags; None takes one away."""
@@ -76,6 +81,11 @@ class Recipe:
     def budget(self) -> str | None:
         """K as the flag says it."""
         return self.train.get("num-of-heads")
+
+    @property
+    def cost_budget(self) -> str | None:
+        """C as the flag says it, where the budget is in cost."""
+        return self.train.get("cost-budget")
 
     @property
     def budgets(self) -> list[str]:

@@ -98,8 +98,9 @@ def _threads(value: Any, path: Path) -> int:
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """The recipe's own folder, or ``runs/NAME/kK-sSEED``."""
-    return Path(recipe.folder or f"runs/{recipe.name}/k{recipe.budget}-s{recipe.seed}")
+    """The recipe's own folder, or ``runs/NAME/kK-sSEED`` with ``cC`` for a budget in cost."""
+    budget = f"k{recipe.budget}" if recipe.budget is not None else f"c{recipe.cost_budget}"
+    return Path(recipe.folder or f"runs/{recipe.name}/{budget}-s{recipe.seed}")
 
 
 def unfinished(target: Target, split: str) -> Path:

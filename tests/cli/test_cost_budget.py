@@ -17,6 +17,8 @@ from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
 from dsp_fairseq.cli import prune as prune_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
+from dsp_fairseq.cli import run as run_command
+from dsp_fairseq.cli import sweep as sweep_command
 
 PRICES = {"encoder.self": 0.3, "decoder.self": 1.5, "decoder.cross": 1.2}
 BUDGET = ("--cost-budget", "7.1")
@@ -144,6 +146,38 @@ def test_a_dense_start_is_pruned_to_a_cost(train, folder, flags):
     )
     assert outcome.status == 0
     assert _spends(read_head_map(folder / "pipelined/checkpoint_last.pt"))
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_sweep_has_budgets_in_cost(recipe, folder, tmp_path, capsys):
+    """Trained, and ranked and then trained; what a run says is what its checkpoint keeps."""
+    dense = tmp_path / "dense"
+    run_command.main([str(recipe), "--num-of-heads", "24", "--save-dir", str(dense)])
+    recipe_with_start = tmp_path / "recipe.yaml"
+    start = {"start": str(dense / "checkpoint_best.pt"), **yaml.safe_load(recipe.read_text())}
+    recipe_with_start.write_text(yaml.safe_dump(start))
+    prices = tmp_path / "costs.yaml"
+    prices.write_text(yaml.safe_dump({"costs": PRICES}))
+    grid = {
+        "recipe": str(recipe_with_start),
+        "folder": str(tmp_path / "runs"),
+        "methods": {"learned": {}, "norm": {"rank": {"method": "weight-norm"}}},
+        "train": {"head-costs": str(prices)},
+        "budgets": [7],
+        "seeds": [1],
+        "dense": str(dense),
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    with pytest.raises(SystemExit) as end:
+        sweep_command.main([str(tmp_path / "grid.yaml")])
+    assert end.value.code == 0
+    lines = [json.loads(line) for line in (tmp_path / "runs/runs.jsonl").read_text().splitlines()]
+    assert {line["id"] for line in lines} >= {"learned-c7-s1", "norm-c7-s1"}
+    for line in lines:
+        if line["method"] != "dense":
+            head_map = read_head_map(tmp_path / "runs" / line["id"] / "checkpoint_best.pt")
+            assert _cost(head_map) <= 7 and head_map.cost_budget.limit == 7
+            assert line["budget"] == head_map.budget
 
 
 def test_heads_are_ranked_and_pruned_to_a_cost(train, folder, flags, corpus, generate, capsys):

@@ -25,6 +25,8 @@ from dsp_fairseq.experiments.run import RUN_FILE, Run
     ("flags", "message"),
     [
         ({}, "give --num-of-heads K"),
+        ({"num-of-heads": 4, "cost-budget": 3}, "are two budgets: give one of them"),
+        ({"cost-budget": 3}, "--cost-budget needs the prices of heads"),
         ({"num-of-heads": 49}, "--num-of-heads 49 is not a whole number from 0 to 48"),
         ({"num-of-heads": 4, "max-updates": 3}, "unrecognized arguments: --max-updates 3"),
         ({"num-of-heads": 4, "max-update": "x"}, "argument --max-update: invalid int value"),

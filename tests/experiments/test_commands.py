@@ -66,6 +66,14 @@ def test_heads_chosen_without_training_are_fine_tuned_only(recipe):
     assert not {"pruning-mode", "freeze-heads-after", "finetune-updates"} & set(train)
 
 
+def test_heads_are_chosen_by_cost_where_the_budget_is_one(recipe):
+    flags = {"head-costs": "encoder.self=1", "cost-budget": 2.5}
+    made = recipe(start="dense.pt", rank={"method": "michel"}).with_train(flags)
+    words = " ".join(rank_command(made, Path("runs/x")))
+    assert "--head-costs encoder.self=1 --cost-budget 2.5 --seed 1" in words
+    assert "--num-of-heads" not in words
+
+
 def test_the_ranked_checkpoint_of_an_earlier_run_is_found(recipe, tmp_path):
     made = recipe(start="dense.pt", rank={"method": "michel"}).with_train({"num-of-heads": 6})
     assert start_of(made, tmp_path) == tmp_path / "ranked.pt"

@@ -80,6 +80,15 @@ def test_a_method_may_take_a_flag_of_the_recipe_away(grid):
         grid(methods={"a": {"lr": {"b": 1}}})
 
 
+def test_budgets_are_costs_where_heads_have_prices(grid):
+    jobs = jobs_of(grid(methods={"counted": {}, "priced": {"head-costs": "encoder.self=1"}}))
+    assert [job.id for job in jobs[3:6]] == ["counted-k12-s2", "priced-c6-s1", "priced-c6-s2"]
+    assert "cost-budget" not in jobs[3].run.recipe.train
+    train = jobs[4].run.recipe.train
+    assert train["cost-budget"] == "6" and "num-of-heads" not in train
+    assert jobs[4].results == (("priced-c6-s1", jobs[4].run.folder),)
+
+
 def test_parameters_of_submitit_keep_their_types(grid):
     assert grid(submitit={"timeout_min": 5, "cluster": "local"}).submitit == {
         "timeout_min": 5,

@@ -105,6 +105,16 @@ def test_values_that_are_no_text_are_refused(tmp_path, line, message):
         _read(tmp_path, [line])
 
 
+def test_a_recipe_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):
+    path = tmp_path / "costs.yaml"
+    path.write_text("costs: {encoder.self: 0.25, decoder.self: 2}")
+    made = recipe().with_train({"head-costs": path, "cost-budget": 3})
+    path.unlink()
+    assert made.settings()["train"]["head-costs"] == "encoder.self=0.25,decoder.self=2"
+    with pytest.raises(PruningError, match="cannot read --head-costs"):
+        recipe().with_train({"head-costs": path})
+
+
 def test_the_earlier_name_of_rank_is_read_too(recipe, tmp_path):
     made = recipe(start="dense.pt", score={"method": "michel"})
     assert made.rank == {"method": "michel"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from dsp_fairseq.experiments.checks import (
     check_folder,
 )
 from dsp_fairseq.experiments.execute import describe
-from dsp_fairseq.experiments.run import RUN_FILE, Run, read_run
+from dsp_fairseq.experiments.run import RUN_FILE, Run, default_folder, read_run
 
 
 def _arguments(**values):
@@ -49,6 +50,12 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
         check_data(again)
     with pytest.raises(PruningError, match="is not what this run was made from"):
         check_folder(run)
+
+
+def test_the_folder_says_recipe_budget_and_seed(recipe):
+    assert default_folder(recipe().with_train({"num-of-heads": 6})) == Path("runs/base/k6-s1")
+    priced = recipe().with_train({"head-costs": "encoder.self=1", "cost-budget": 2.5, "seed": 3})
+    assert default_folder(priced) == Path("runs/base/c2.5-s3")
 
 
 def test_a_run_of_an_earlier_version_is_the_same_run(recipe, tmp_path):
