@@ -33,7 +33,7 @@ def ask(address: str, arguments: list[str]) -> int:
 
 
 def serve(address: str) -> None:
-    """Answers clients until it is killed."""
+    """Answers clients until it is killed, or who started it is: then its input ends."""
     from importlib import import_module
 
     for name in IMPORTED:
@@ -44,6 +44,8 @@ def serve(address: str) -> None:
         listener.listen(64)
         print("ready", flush=True)
         while True:
+            if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
+                os.killpg(0, signal.SIGKILL)
             client, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()

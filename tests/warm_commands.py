@@ -33,6 +33,7 @@ class WarmServer:
         """How a shell starts a client; what the server is to run follows."""
         self._process = subprocess.Popen(
             [sys.executable, WARM, "serve", socket],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
