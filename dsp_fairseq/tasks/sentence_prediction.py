@@ -107,10 +107,8 @@ class DspSentencePredictionTask(SentencePredictionTask):
     def _check_labels(self, split: str, dataset: Any) -> None:
         if isinstance(dataset, SortDataset):
             dataset = dataset.dataset
-        targets, known = dataset.defn.get("target", ()), range(len(self.labels))
-        unknown = sum(
-            len(targets[i]) != 1 or int(targets[i]) not in known for i in range(len(targets))
-        )
+        targets, known = dataset.defn.get("target", ()), [[i] for i in range(len(self.labels))]
+        unknown = sum(targets[i].tolist() not in known for i in range(len(targets)))
         if unknown:
             raise PruningError(
                 f"{unknown} of {len(targets)} labels of the {split} split of {self.cfg.data} are "
