@@ -25,8 +25,8 @@ from ..heads.costs import resolve_costs
 from ..heads.family import architecture, model_name
 from ..heads.head_map import HeadMap
 from ..pruning.flags import forget_training, pruning_flags
+from ..pruning.repair import Repair, repair
 from .ranking import RANKINGS, RankingOptions, Subject, importance_of, rank
-from .repair import Repair, repair
 
 
 @dataclass

@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from dsp_fairseq.analysis.halted import halted_passes
 from dsp_fairseq.errors import PruningError
+from dsp_fairseq.pruning.halted import halted_passes
 
 PAD = 1
 

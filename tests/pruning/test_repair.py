@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 
-from dsp_fairseq.analysis.halted import halted_passes
 from dsp_fairseq.analysis.ranking import importance_of
-from dsp_fairseq.analysis.repair import Regression, repair
 from dsp_fairseq.errors import PruningError
+from dsp_fairseq.pruning.halted import halted_passes
+from dsp_fairseq.pruning.repair import Regression, repair
 
 N = 24
 
