@@ -20,7 +20,7 @@ from .run import BEST, Run, Target, targets_of
 
 _SCHEDULE_FLAGS = (
     *("pruning-mode", "finetune-updates", "freeze-heads-after"),
-    *("cooldown-steps", "gates-after"),
+    *("cooldown-steps", "gates-after", "repair-batches"),
 )
 """What a run whose heads are chosen without training has no use for."""
 

@@ -63,6 +63,13 @@ class PruningConfig(FairseqDataclass):
         default=None,
         metadata={"help": "pipelined: updates after the freeze (default: until --max-update)"},
     )
+    repair_batches: int = field(
+        default=0,
+        metadata={
+            "help": "pipelined: at the freeze, fit the output projections to what the dense model "
+            "gives on N batches of the training data (default: 0, no repair)"
+        },
+    )
     initial_temperature: Optional[float] = field(
         default=None,
         metadata={"help": f"temperature at the first update ({_defaults('temperatures', 0)})"},
@@ -217,6 +224,8 @@ _HYDRA_GROUP = {
     "fp16": "common",
     "fp16_no_flatten_grads": "common",
     "memory_efficient_fp16": "common",
+    "bf16": "common",
+    "memory_efficient_bf16": "common",
     "max_update": "optimization",
     "max_epoch": "optimization",
     "update_freq": "optimization",

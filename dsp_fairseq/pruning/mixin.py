@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from argparse import ArgumentParser
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
+from ..data.batches import sample_batches
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family
 from ..heads.layout import parse_kept_heads
@@ -35,6 +37,7 @@ from .hooks import FairseqHooks
 from .nonfinite import UpdateWatch
 from .plan import check_schedule, plan_pruning
 from .refusals import refuse_training, refuse_unsupported
+from .repair import repair
 from .resume import check_start_file, newest_sound, resolve_head_costs, resolve_kept_heads
 
 logger = logging.getLogger(__name__)
@@ -111,6 +114,10 @@ class HeadPruningMixin(FairseqHooks):
         model = super().build_model(args, task)
         # No attribute but a function has the task: copies of a model copy what it has.
         model._read_teacher = lambda: load_distillation(args, model, task)
+        split, size = (training_flag(args, name) for name in ("train_subset", "max_tokens"))
+        model._sample = lambda number, seed: sample_batches(
+            task, model, split or "train", size or 4096, number, seed
+        )
         return model
 
     # ---- training
@@ -139,9 +146,12 @@ class HeadPruningMixin(FairseqHooks):
 
     def on_training_forward(self) -> AbstractContextManager[None]:
         """Draws this update's gates."""
+        sampled = self.head_gates.is_sampling
         if self.head_gates.begin_forward():
             self._open_heads()
             self._hold_empty_sites()
+            if sampled:
+                self._repair()
         if self.head_gates.is_sampling:
             self.scale_heads(self.head_gates())
         if self.head_gates.holds_weights:
@@ -153,6 +163,24 @@ class HeadPruningMixin(FairseqHooks):
 
     def on_saving(self) -> None:
         self.watch.check_saving(self.named_parameters())
+
+    @exits_in_one_line
+    def _repair(self) -> None:
+        """Fits what the freeze left to what the model gave with all its heads.
+
+        The data and their order are a function of the flags: the processes of a training, and one
+        that is resumed, come to the same weights.
+        """
+        assert isinstance(self.head_gates, HeadGates)
+        plan = self.head_gates.plan
+        if not plan.repair_batches:
+            return
+        batches, _ = self._sample(plan.repair_batches, plan.seed)
+        # The teacher and the watch over the training are no part of what is compared.
+        shared = {id(part): part for part in (self.distillation, self.watch)}
+        dense = copy.deepcopy(self.eval(), shared).eval()
+        logger.info("repaired %s", repair(self, dense, self.head_gates.layout, list(batches)))
+        self.train()
 
     def scale_heads(self, gates: Tensor) -> None:
         """Runs all heads, each scaled by its gate (``[N]``), until told otherwise."""

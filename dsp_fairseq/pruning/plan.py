@@ -36,6 +36,7 @@ class PruningPlan:
         cooldown_steps: the update from which on they are the last.
         freeze_after: updates after which the heads are frozen.
         finetune_updates: pipelined: updates after the freeze; None where the flag is not given.
+        repair_batches: pipelined: how many batches the kept heads are fitted to at the freeze.
         limits: floors and ceilings.
         seed: of the gates' own noise.
     """
@@ -51,6 +52,7 @@ class PruningPlan:
     cooldown_steps: int
     freeze_after: int
     finetune_updates: int | None
+    repair_batches: int
     limits: Limits
     seed: int
 
@@ -153,6 +155,20 @@ def _gates_after(config: PruningConfig, estimator: Estimator) -> int:
     return after
 
 
+def _repair_batches(config: PruningConfig, budgets: Sequence[Budget]) -> int:
+    number = _not_negative("repair-batches", config.repair_batches or 0)
+    if number and config.pruning_mode != "pipelined":
+        raise PruningError(
+            "--repair-batches belongs to --pruning-mode pipelined, in which the weights are the "
+            "dense model's until the freeze"
+        )
+    if number and (len(budgets) > 1 or budgets[0] == 0):
+        raise PruningError(
+            "--repair-batches fits the weights to one set of heads: give one budget above 0"
+        )
+    return number
+
+
 def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[Budget]) -> Estimator:
     name = str(getattr(args, "gate_estimator", None) or PruningConfig.gate_estimator)
     if name not in ESTIMATORS:
@@ -218,6 +234,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         finetune_updates=None
         if config.finetune_updates is None
         else _not_negative("finetune-updates", config.finetune_updates),
+        repair_batches=_repair_batches(config, budgets),
         limits=limits,
         seed=1 if seed is None else int(seed),
     )

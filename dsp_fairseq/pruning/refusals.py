@@ -82,6 +82,15 @@ def refuse_training(args: Any, family: Family) -> None:
     for flag in ("fp16", "amp"):
         if training_flag(args, flag) and without_gpu:
             raise PruningError(f"--{flag} needs a GPU: leave it out to train on a CPU")
+    copies = any(
+        training_flag(args, flag) and not training_flag(args, f"memory_efficient_{flag}")
+        for flag in ("fp16", "bf16")
+    )
+    if copies and getattr(args, "repair_batches", None):
+        raise PruningError(
+            "--repair-batches changes the weights, of which fairseq's optimizer for 16 bits has "
+            "copies: leave it out, or use --memory-efficient-fp16 or --amp"
+        )
     backend, processes = (
         training_flag(args, name) for name in ("ddp_backend", "distributed_world_size")
     )

@@ -86,6 +86,37 @@ def test_pipelined_resumes_its_own_run_and_not_the_dense_one(train, folder, dens
         assert torch.equal(value, resumed[name]), name
 
 
+def test_pipelined_is_repaired_at_the_freeze(train, folder, dense):
+    """With a learning rate of nearly 0 the repair alone is seen."""
+    flags = (*PIPELINED, "--finetune-from-model", dense, "--lr", "1e-30", "--num-of-heads", "12")
+    losses = {}
+    for number in ("0", "3"):
+        run = folder / f"repaired-{number}"
+        outcome = train(run, *flags, "--repair-batches", number)
+        assert outcome.status == 0, outcome.message
+        losses[number] = float(re.findall(r"valid on.* \| loss ([\d.]+)", outcome.log)[-1])
+        errors = re.findall(r"repaired .* on 3 batches, relative squared error (\S+) -> (\S+) ",
+                            outcome.log)  # fmt: skip
+        assert len(errors) == int(number == "3")
+    assert float(errors[0][1]) < float(errors[0][0])
+    assert losses["3"] < losses["0"]
+    whole, start = _state(folder / "repaired-3/checkpoint_last.pt"), _weights(_state(dense))
+    changed = {name for name, value in start.items() if not torch.allclose(value, whole[name])}
+    assert changed and all(re.search(r"attn\.out_proj\.(weight|bias)$", name) for name in changed)
+
+
+def test_a_repaired_training_resumes_as_if_it_was_not_interrupted(train, folder, dense):
+    flags = ("--pruning-mode", "pipelined", "--finetune-from-model", dense, "--repair-batches", "2")
+    assert train(folder / "whole-repair", *flags).status == 0
+    run = folder / "interrupted-repair"
+    for updates in ("3", "6", "8"):
+        assert train(run, *flags, "--max-update", updates).status == 0
+    assert "repaired" not in train(run, *flags).log
+    resumed, whole = (_state(f / "checkpoint_last.pt") for f in (run, folder / "whole-repair"))
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
 def test_pipelined_from_a_gated_model_with_all_its_heads(train, folder):
     dense = folder / "gated-dense"
     assert train(dense, "--num-of-heads", "24", "--max-update", "3").status == 0
@@ -102,6 +133,10 @@ def test_pipelined_from_a_gated_model_with_all_its_heads(train, folder):
     [
         (("--pruning-mode", "pipelined"), "name its checkpoint with --finetune-from-model"),
         (("--finetune-updates", "3"), "--finetune-updates belongs to --pruning-mode pipelined"),
+        (("--repair-batches", "3"), "--repair-batches belongs to --pruning-mode pipelined"),
+        ((*PIPELINED, "--repair-batches", "-1"), "--repair-batches -1 must not be negative"),
+        ((*PIPELINED, "--repair-batches", "3", "--num-of-heads", "6,4"), "give one budget above 0"),
+        ((*PIPELINED, "--repair-batches", "3", "--num-of-heads", "0"), "give one budget above 0"),
         (("--l0-penalty", "0.1"), "--l0-penalty belongs to --gate-estimator hard-concrete"),
         (("--gate-estimator", "ste", "--final-noise", "0"), "ste adds no noise to importance"),
         (("--gate-estimator", "pass", "--num-of-heads", "4,6"), "takes one budget"),
