@@ -68,7 +68,7 @@ def test_a_run_of_fairseqs_own_transformer(train, generate, folder):
     assert len(generate(folder / "stock.pt").hypotheses) == 30
 
 
-def test_what_a_person_sees(folder):
+def test_what_a_person_sees(folder, warm):
     def run(*arguments):
         return subprocess.run(
             [sys.executable, "-m", "dsp_fairseq.cli.average", *arguments],

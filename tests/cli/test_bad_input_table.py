@@ -218,7 +218,7 @@ def test_resuming_with_another_shape_or_budget_leaves_the_checkpoint_alone(train
 
 
 @pytest.mark.slow
-def test_what_a_person_sees(train, corpus, tmp_path):
+def test_what_a_person_sees(train, corpus, warm, tmp_path):
     """In processes of their own: the exit status, one line, and what a missing user-dir gives."""
     command = [
         *(sys.executable, "-m", "fairseq_cli.train", str(corpus), "--user-dir", str(USER_DIR)),

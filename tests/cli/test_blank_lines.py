@@ -23,7 +23,7 @@ HELD_OUT = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
-def test_blank_lines_go_all_the_way(run, train, tmp_path, kind):
+def test_blank_lines_go_all_the_way(run, train, warm, tmp_path, kind):
     for split, pairs in (("train", PAIRS), ("valid", HELD_OUT), ("test", HELD_OUT)):
         for code, half in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
             (tmp_path / f"{split}.{code}").write_text("\n".join(half) + "\n", encoding="utf-8")

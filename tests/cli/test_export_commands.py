@@ -84,7 +84,7 @@ def test_pruned_loads_through_the_hub_interface(pruned, corpus):
 
 
 @pytest.mark.slow
-def test_the_dense_shape_generates_without_user_dir(trained, generate, corpus, folder):
+def test_the_dense_shape_generates_without_user_dir(trained, generate, corpus, folder, warm):
     stock = folder / "stock.pt"
     export_command.main([str(trained), "--format", "fairseq", "--output", str(stock)])
     # In a process of its own, where this package is not imported and allows no types.

@@ -68,7 +68,7 @@ def test_help(capsys):
     assert all(len(line) < 100 for line in text.splitlines())
 
 
-def test_as_a_module(gated, save, tmp_path):
+def test_as_a_module(gated, save, warm, tmp_path):
     command = [sys.executable, "-m", "dsp_fairseq.cli.heads"]
     path, plot = save(gated(6, frozen=True)), tmp_path / "heads.png"
     done = subprocess.run([*command, path, "--plot", plot], capture_output=True, text=True)

@@ -35,14 +35,14 @@ def _shell(command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_full_disk_at_the_output_is_said_in_one_line(name):
+def test_a_full_disk_at_the_output_is_said_in_one_line(name, warm):
     done = _shell(f"{sys.executable} -m dsp_fairseq.cli.{name} --help > /dev/full")
     assert done.stderr == "dsp_fairseq: error: cannot write the output: No space left on device\n"
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize("name", ["heads", "sweep"])
-def test_a_reader_that_has_gone_is_no_error(name):
+def test_a_reader_that_has_gone_is_no_error(name, warm):
     command = f"{sys.executable} -m dsp_fairseq.cli.{name} --help | true; exit ${{PIPESTATUS[0]}}"
     done = _shell(command)
     assert done.stderr == ""

@@ -40,7 +40,7 @@ def test_sixteen_bits_by_fairseq_train(train, tmp_path, flags):
 
 @pytest.mark.gpu
 @NO_GPU
-def test_bf16_by_hydra(corpus, tmp_path):
+def test_bf16_by_hydra(corpus, warm, tmp_path):
     overrides = {
         "common.user_dir": USER_DIR,
         "common.bf16": "true",

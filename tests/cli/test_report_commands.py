@@ -80,7 +80,7 @@ def test_a_report_of_real_runs(sweep, tmp_path, capsys):
     assert "What is missing" not in text
 
 
-def test_what_a_person_sees(tmp_path):
+def test_what_a_person_sees(tmp_path, warm):
     def run(*arguments):
         return subprocess.run(
             [sys.executable, "-m", "dsp_fairseq.cli.report", *arguments],

@@ -187,7 +187,7 @@ def test_a_dense_checkpoint_enters_only_when_asked_for(train, folder):
     assert "froze 6 of 24 heads at update 6" in tuned.log
 
 
-def test_hydra(corpus, folder, generate, train):
+def test_hydra(corpus, folder, generate, train, warm):
     assert train(folder / "hydra-teacher", "--max-update", "1", gated=False).status == 0
     overrides = {
         "common.user_dir": USER_DIR,
