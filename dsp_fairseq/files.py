@@ -61,7 +61,7 @@ def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
     try:
         yield folder / output.name
         if replace_folder and output.is_dir():
-            os.replace(output, folder / "before")
+            os.replace(output, folder / f"{output.name}.before")
         os.replace(folder / output.name, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

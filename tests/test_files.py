@@ -42,6 +42,11 @@ def test_a_folder_makes_way_where_that_is_allowed(tmp_path):
             part.mkdir()
             (part / str(number)).touch()
     assert [file.name for file in folder.iterdir()] == ["1"]
+    before = tmp_path / "before"
+    for _ in range(2):
+        with in_place_of(before, replace_folder=True) as part:
+            part.mkdir()
+            (part / "full").touch()
     with pytest.raises(OSError, match="not empty"), in_place_of(folder) as part:
         part.mkdir()
 

@@ -68,7 +68,7 @@ def upgrade_weights(weights: MutableMapping[str, Tensor], where: str) -> None:
         return
     check_format(found, where)
     if found < 2:
-        _add_budgets(weights)
+        _add_budgets(weights, where)
     weights[FORMAT_KEY] = torch.tensor(float(FORMAT))
 
 
@@ -77,9 +77,11 @@ def trained_budgets(budgets: Tensor) -> list[int]:
     return budgets.nonzero().flatten().tolist()
 
 
-def _add_budgets(weights: MutableMapping[str, Tensor]) -> None:
+def _add_budgets(weights: MutableMapping[str, Tensor], where: str) -> None:
     mask = weights.get("head_gates.mask")
     if mask is not None:
         budgets = torch.zeros(mask.numel() + 1)
+        if not 0 <= float(mask.sum()) <= mask.numel():
+            raise PruningError(f"{where} is damaged: its mask keeps more heads than there are")
         budgets[int(mask.sum())] = 1.0
         weights["head_gates.budgets"] = budgets

@@ -93,6 +93,9 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
             f"{where} is half frozen: was it averaged over checkpoints from "
             "before and after the freeze?"
         )
+    trained = trained_budgets(budgets)
+    if not trained:
+        raise PruningError(f"{where} is damaged: head_gates.budgets says no number of heads")
     if not bool(frozen):
         return
     if not _is_binary(mask):
@@ -100,11 +103,10 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
             f"{where} holds a mask of other values than 0 and 1: was it averaged over "
             "checkpoints that keep different heads?"
         )
-    trained = trained_budgets(budgets)
     if int(mask.sum()) not in trained:
         raise PruningError(
             f"{where} is damaged: its mask keeps {int(mask.sum())} heads, and it is frozen at "
-            f"{' and '.join(map(str, trained)) or 'no number of them'}"
+            f"{' and '.join(map(str, trained))}"
         )
 
 

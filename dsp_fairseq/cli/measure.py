@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..analysis.prices import LEAST, Measure, Prices, price_heads
 from ..files import refuse_existing, write_whole
-from .parser import CommandParser, command, warnings_only
-from .rank_heads import number
+from .parser import CommandParser, command, number, warnings_only
 
 
 def render(prices: Prices, output: Path) -> str:

@@ -51,6 +51,14 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see --help\n")
 
 
+def number(text: str) -> int:
+    """The type of an argument that is 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
 def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]:
     """A command's ``main``: errors end it in one line, a closed pipe ends it quietly."""
 

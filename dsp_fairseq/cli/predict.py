@@ -12,7 +12,7 @@ from typing import Any
 from ..evaluation.classification import Accuracy, Comparison, accuracy, compare
 from ..evaluation.predictions import predict, read_tsv, write_tsv
 from ..files import refuse_existing, write_whole
-from .parser import CommandParser, command
+from .parser import CommandParser, command, number
 
 
 def render(found: Accuracy, comparison: Comparison | None) -> str:
@@ -60,7 +60,7 @@ def _parser() -> CommandParser:
     add("--compare", type=Path, metavar="TSV", help="predictions of another model on this split: "
         "McNemar's exact test of the two")  # fmt: skip
     add("--num-of-heads", metavar="K", help="one of several budgets (default: the first)")
-    add("--max-tokens", type=int, default=4096, help="size of a batch (default: 4096)")
+    add("--max-tokens", type=number, default=4096, help="size of a batch (default: 4096)")
     add("--json", action="store_true", help="print one JSON object instead")
     add("--cpu", action="store_true", help="do not use a GPU")
     return parser
@@ -80,10 +80,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     comparison = None if other is None else compare(predictions, other)
     if args.output is not None:
         write_whole(args.output, write_tsv(predictions))
-    if found is None:
-        print(f"{len(predictions.given)} predictions; the {args.split} split has no labels")
-    elif args.json:
-        print(json.dumps(record(found, comparison)))
+    count = len(predictions.given)
+    if args.json:
+        print(json.dumps(record(found, comparison) if found else {"inputs": count}))
+    elif found is None:
+        print(f"{count} predictions; the {args.split} split has no labels")
     else:
         print(render(found, comparison))
 

@@ -9,8 +9,8 @@ from ..analysis.ranking import RANKINGS, RankingOptions
 from ..export.export import Export, prune_checkpoint
 from .export import add_format_flags, format_options
 from .export import render as render_export
-from .parser import CommandParser, command, warnings_only
-from .rank_heads import add_batch_flags, number, parser_of
+from .parser import CommandParser, command, number, warnings_only
+from .rank_heads import add_batch_flags, parser_of
 
 _DESCRIPTION = """\
 Prune a trained dense model without training: rank its heads, keep the best K, and repair what

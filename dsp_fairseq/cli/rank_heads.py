@@ -14,14 +14,7 @@ from ..analysis.head_map import render_counts
 from ..analysis.ranked import Ranked, rank_checkpoint
 from ..analysis.ranking import RANKINGS, RankingOptions
 from ..errors import PruningError
-from .parser import CommandParser, command, warnings_only
-
-
-def number(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
+from .parser import CommandParser, command, number, warnings_only
 
 
 def _number_or_all(text: str) -> int | None:

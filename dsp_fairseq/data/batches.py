@@ -9,7 +9,11 @@ from typing import Any, Protocol
 from fairseq import utils
 from fairseq.models import BaseFairseqModel
 
-from ..errors import PruningError
+from ..errors import PruningError, one_line
+from .dataspec import UNREADABLE
+
+_SEEDS = 2**32 - 1
+"""NumPy takes no others, and fairseq adds the epoch."""
 
 
 class Batches(Protocol):
@@ -28,9 +32,9 @@ def load_split(task: Any, split: str) -> None:
     """
     try:
         task.load_dataset(split, task_cfg=task.cfg)
-    except (FileNotFoundError, ValueError) as error:  # the second for an empty file
+    except UNREADABLE as error:
         raise PruningError(
-            f"{task.cfg.data} has no {split} split that fairseq can read: {error}"
+            f"{task.cfg.data} has no {split} split that fairseq can read: {one_line(error)}"
         ) from None
 
 
@@ -58,7 +62,7 @@ def split_batches(
             ),
             ignore_invalid_inputs=True,
             required_batch_size_multiple=1,
-            seed=seed,
+            seed=seed % _SEEDS,
             # A cached iterator would shuffle anew each time.
             disable_iterator_cache=True,
         ).next_epoch_itr(shuffle=shuffle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.tasks.translation import TranslationConfig
 from fairseq.utils import split_paths
 
-from ..errors import PruningError
+from ..errors import PruningError, one_line
+
+UNREADABLE = (OSError, ValueError, AssertionError, struct.error)
+"""What fairseq raises where a file of binarised data is missing, empty or damaged."""
 
 _TASK = "translation"
 _READING = (
@@ -173,7 +177,12 @@ class DataSpec:
         prefix, impl = self.check_split(folder, split), self.flags.get("dataset_impl")
         sides = []
         for language in self.direction(folder):
-            lines = load_indexed_dataset(f"{prefix}.{language}", dataset_impl=impl)
+            try:
+                lines = load_indexed_dataset(f"{prefix}.{language}", dataset_impl=impl)
+            except UNREADABLE as error:
+                raise PruningError(
+                    f"{folder} has no {split} split that fairseq can read: {one_line(error)}"
+                ) from None
             # A copy: the lengths are in a file that closes with the dataset.
             sides.append(np.array(lines.sizes, np.int64))
         return sides

@@ -139,7 +139,8 @@ def read_tsv(path: Path) -> Predictions:
         PruningError: the file cannot be read, or holds something else.
     """
     try:
-        lines = list(csv.reader(path.open(encoding="utf-8", newline=""), delimiter="\t"))
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
     if not lines or tuple(lines[0][: len(_COLUMNS)]) != _COLUMNS or len(lines) < 2:

@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import PruningError, one_line
-from ..heads.costs import resolve_costs
 
 Flags = dict[str, "str | bool"]
 """Flags of a command by their long names without dashes; True is a flag without a value."""
@@ -65,9 +64,6 @@ class Recipe:
         for name in _FLAGS:
             if (flags := getattr(self, name)) is not None:
                 object.__setattr__(self, name, merge_flags({}, flags))
-        if "head-costs" in self.train:
-            # The prices themselves: a file of them may be another one when the run goes on.
-            self.train["head-costs"] = resolve_costs(str(self.train["head-costs"]))
 
     def with_train(self, flags: Mapping[str, Any]) -> Recipe:
         """The same recipe with other training flags; None takes one away."""
@@ -214,7 +210,8 @@ class _TextLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [name.value for name, _ in node.value if name.tag.endswith(":str")]
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        names = [name.value for name, _ in pairs if name.tag.endswith(":str")]
         if twice := [name for name in names if names.count(name) > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"it names {twice[0]!r} twice")
         return super().construct_mapping(node, deep)

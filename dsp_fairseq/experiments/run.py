@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import PruningError
 from ..files import LAST
+from ..heads.costs import resolve_costs
 from .recipe import Recipe, load_recipe, read_as, read_yaml
 from .results import RESULT_FILE
 
@@ -20,7 +21,7 @@ class Run:
     """One model to be made.
 
     Attributes:
-        recipe: with all flags settled.
+        recipe: with all flags settled, prices of heads among them.
         folder: where all its files go.
         threads: CPU threads of each process.
         gpu: the number of the only GPU to use, of those that are visible (default: all).
@@ -36,6 +37,12 @@ class Run:
     data_sha256: str | None = None
     start_sha256: str | None = None
     teacher_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if (prices := self.recipe.train.get("head-costs")) is not None:
+            # A file of them may be another one when the run goes on.
+            recipe = self.recipe.with_train({"head-costs": resolve_costs(str(prices))})
+            object.__setattr__(self, "recipe", recipe)
 
     @property
     def starts_anew(self) -> bool:

@@ -78,7 +78,7 @@ def train_seconds(run: Run) -> float:
 
 def valid_loss(best: Checkpoint) -> float | None:
     """Validation loss of the best checkpoint; None where it was not chosen by that."""
-    chosen_by = best.config("checkpoint")["best_checkpoint_metric"]
+    chosen_by = best.config("checkpoint").get("best_checkpoint_metric")
     loss = (best.state.get("extra_state") or {}).get("val_loss")
     return float(loss) if loss is not None and chosen_by == "loss" else None
 

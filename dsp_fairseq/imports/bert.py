@@ -207,7 +207,7 @@ def architecture(folder: PretrainedFolder) -> str:
     """
     config, where = folder.config, folder.path / CONFIG
     kind = config.get("model_type")
-    if kind not in SPECIAL:
+    if not isinstance(kind, str) or kind not in SPECIAL:
         raise PruningError(f"{where}: model_type {kind!r} is none of {', '.join(SPECIAL)}")
     for name, supported in (
         ("hidden_act", (*ACTIVATIONS, None)),
@@ -239,9 +239,9 @@ def _arguments(folder: PretrainedFolder) -> Namespace:
         _name=arch,
         **shape,
         activation_fn=ACTIVATIONS[config.get("hidden_act") or "gelu"],
-        dropout=float(config.get("hidden_dropout_prob", 0.1)),
-        attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
-        layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        dropout=folder.share("hidden_dropout_prob", 0.1),
+        attention_dropout=folder.share("attention_probs_dropout_prob", 0.1),
+        layer_norm_eps=folder.share("layer_norm_eps", 1e-12),
         num_of_heads=str(shape["encoder_layers"] * heads),
     )
 
@@ -352,9 +352,10 @@ def _labels(folder: PretrainedFolder, classes: int) -> list[str]:
     names = folder.config.get("id2label")
     if names is None:
         return [f"LABEL_{number}" for number in range(classes)]
+    known = names if isinstance(names, dict) else {}
     # In files of fairseq, a label is a word.
-    labels = ["_".join(str(names.get(str(n), "")).split()) for n in range(classes)]
-    if len(names) != classes or len({*labels, ""}) != classes + 1:
+    labels = ["_".join(str(known.get(str(n), "")).split()) for n in range(classes)]
+    if len(known) != classes or len({*labels, ""}) != classes + 1:
         raise PruningError(f"{folder.path / CONFIG}: id2label does not name {classes} classes")
     return labels
 

@@ -60,6 +60,17 @@ class PretrainedFolder:
             raise PruningError(f"{self.path / CONFIG} has no valid {name}: {value!r}")
         return value
 
+    def share(self, name: str, default: float) -> float:
+        """A number from 0 to 1 in the configuration.
+
+        Raises:
+            PruningError: it is something else.
+        """
+        value = self.config.get(name, default)
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise PruningError(f"{self.path / CONFIG} has no valid {name}: {value!r}")
+        return float(value)
+
     def tensors(self, prefixes: tuple[str, ...] = ("",)) -> dict[str, Tensor]:
         """The weights in float32, by their names without that of the model before them.
 

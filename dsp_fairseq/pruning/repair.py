@@ -74,8 +74,8 @@ class Regression:
         finite = bool(solution.isfinite().all() and bias.isfinite().all())
         if not (self._count and finite):
             raise PruningError(
-                "the repair gives numbers that are not finite: did the training of the checkpoint "
-                "diverge? --no-repair leaves it out"
+                "the repair gives numbers that are not finite: did the training of the dense model "
+                "diverge? Leave the repair out to see"
             )
         return solution, bias
 

@@ -50,6 +50,15 @@ BROKEN = {
     "half a mask": ({"head_gates.mask": lambda t: t / 2}, "other values than 0 and 1"),
     "half frozen": ({"head_gates.frozen": lambda t: t / 2}, "is half frozen"),
     "budgets for 30 heads": ({"head_gates.budgets": lambda t: torch.ones(31)}, "budgets"),
+    "budgets of nothing": ({"head_gates.budgets": lambda t: t * 0}, "says no number of heads"),
+    "budgets of nothing before the freeze": (
+        {"head_gates.budgets": lambda t: t * 0, "head_gates.frozen": lambda t: t * 0},
+        "says no number of heads",
+    ),
+    "a mask of format 1 with more than all heads": (
+        {"head_gates.mask": lambda t: t + 1, "head_gates.format": lambda t: t * 0 + 1},
+        "its mask keeps more heads than there are",
+    ),
     "another width of attention": ({Q: lambda t: t[:12]}, r"q_proj.* is \[12, 16\]"),
     "a weight that is a number": ({FC1: lambda t: 3.0}, "is no tensor"),
     "a sparse weight": ({FC1: lambda t: t.to_sparse()}, "no plain tensor"),

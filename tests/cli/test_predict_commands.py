@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from fairseq import checkpoint_utils
@@ -39,6 +40,17 @@ def test_accuracy_is_that_of_training(trained, pairs, capsys, tmp_path):
     low, high = said["interval"]
     assert 0 <= low <= said["accuracy"] <= high <= 100
     assert sum(counts["present"] for counts in said["classes"]) == said["number"]
+
+
+def test_a_split_without_labels_is_only_classified(trained, pairs, capsys, tmp_path):
+    data = shutil.copytree(pairs, tmp_path / "data")
+    for path in data.glob("label/test.*"):
+        path.unlink()
+    _predict(trained, data, "--output", tmp_path / "new.tsv")
+    assert "12 predictions; the test split has no labels" in capsys.readouterr().out
+    assert read_tsv(tmp_path / "new.tsv").labels is None
+    _predict(trained, data, "--json")
+    assert json.loads(capsys.readouterr().out) == {"inputs": 12}
 
 
 def test_batches_change_nothing_and_the_order_is_that_of_the_data(trained, pairs, tmp_path):

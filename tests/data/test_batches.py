@@ -1,3 +1,4 @@
+import struct
 from argparse import Namespace
 
 import pytest
@@ -7,6 +8,8 @@ from fairseq.tasks import FairseqTask
 
 from dsp_fairseq.data.batches import load_split, sample_batches, split_batches
 from dsp_fairseq.errors import PruningError
+
+ALL = [*range(6)]
 
 
 @pytest.fixture
@@ -29,10 +32,12 @@ def _ids(task, *models, **options):
 
 def test_every_sentence_is_in_one_batch_and_the_seed_alone_orders_them(loaded):
     batches = _ids(loaded)
-    assert sorted(i for ids in batches for i in ids) == list(range(6))
+    assert sorted(i for ids in batches for i in ids) == ALL
     orders = [_ids(loaded, shuffle=True, seed=seed) for seed in (1, 1, 2)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
+    for seed in (-2, 2**32 - 1, 2**32):
+        assert sorted(i for ids in _ids(loaded, shuffle=True, seed=seed) for i in ids) == ALL
 
 
 def test_sentences_too_long_for_a_model_are_left_out(loaded):
@@ -44,12 +49,14 @@ def test_what_cannot_be_read_is_said_in_one_line(loaded, monkeypatch):
     with pytest.raises(PruningError, match="--max-tokens 3 is too small"):
         _ids(loaded, max_tokens=3)
 
-    def fail(*_, **__):
-        raise FileNotFoundError("Dataset not found: dev")
+    for error in (FileNotFoundError("none"), AssertionError("no index"), struct.error("short")):
 
-    monkeypatch.setattr(loaded, "load_dataset", fail)
-    with pytest.raises(PruningError, match="data has no dev split that fairseq can read"):
-        load_split(loaded, "dev")
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(loaded, "load_dataset", fail)
+        with pytest.raises(PruningError, match=f"has no dev split that fairseq can read: {error}"):
+            load_split(loaded, "dev")
 
 
 def test_a_sample_is_some_batches_of_the_split_by_the_seed(loaded, build):
@@ -62,7 +69,7 @@ def test_a_sample_is_some_batches_of_the_split_by_the_seed(loaded, build):
         return found
 
     whole = sample(None)
-    assert sorted(i for ids in whole for i in ids) == list(range(6))
+    assert sorted(i for ids in whole for i in ids) == ALL
     assert sample(2) == whole[:2]
     assert sample(99) == whole
     assert sample(None, seed=2) != whole

@@ -107,6 +107,15 @@ def test_data_that_is_not_there_is_refused(tmp_path):
         _spec("-s de -t fr").direction(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "content"), [("idx", b""), ("idx", b"MMIDIDX"), ("bin", b"")])
+def test_damaged_data_are_refused(tmp_path, name, content):
+    write_data(tmp_path)
+    path = next(tmp_path.glob(f"test.*.{name}"))
+    path.write_bytes(content)
+    with pytest.raises(PruningError, match="has no test split that fairseq can read"):
+        _spec("--task translation").check_lengths(tmp_path, "test")
+
+
 def test_validation_and_test_are_in_the_first_shard():
     assert data_folders("one:two") == [Path("one"), Path("two")]
 

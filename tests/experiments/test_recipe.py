@@ -33,6 +33,7 @@ def test_a_recipe_extends_another(recipe, tmp_path):
         ("extends: none.yaml\n", "cannot read .*none.yaml"),
         ("- a\n", "must hold 'key: value' lines"),
         ("a: [\n", "is not YAML"),
+        ("a: !!map x\n", "is not YAML"),
     ],
 )
 def test_mistakes_in_recipes_are_refused(tmp_path, text, message):
@@ -103,16 +104,6 @@ def test_languages_budgets_and_seeds_are_what_the_file_says(tmp_path):
 def test_values_that_are_no_text_are_refused(tmp_path, line, message):
     with pytest.raises(PruningError, match=message):
         _read(tmp_path, [line])
-
-
-def test_a_recipe_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):
-    path = tmp_path / "costs.yaml"
-    path.write_text("costs: {encoder.self: 0.25, decoder.self: 2}")
-    made = recipe().with_train({"head-costs": path, "cost-budget": 3})
-    path.unlink()
-    assert made.settings()["train"]["head-costs"] == "encoder.self=0.25,decoder.self=2"
-    with pytest.raises(PruningError, match="cannot read --head-costs"):
-        recipe().with_train({"head-costs": path})
 
 
 def test_the_earlier_name_of_rank_is_read_too(recipe, tmp_path):

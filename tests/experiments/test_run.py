@@ -52,6 +52,18 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
         check_folder(run)
 
 
+def test_a_run_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):
+    path = tmp_path / "costs.yaml"
+    path.write_text("costs: {encoder.self: 0.25, decoder.self: 2}")
+    priced = recipe().with_train({"head-costs": path, "cost-budget": 3})
+    run = Run(priced, tmp_path / "run")
+    path.unlink()
+    train = run.recipe.settings()["train"]
+    assert train["head-costs"] == "encoder.self=0.25,decoder.self=2"
+    with pytest.raises(PruningError, match="cannot read --head-costs"):
+        Run(priced, tmp_path / "run")
+
+
 def test_the_folder_says_recipe_budget_and_seed(recipe):
     assert default_folder(recipe().with_train({"num-of-heads": 6})) == Path("runs/base/k6-s1")
     priced = recipe().with_train({"head-costs": "encoder.self=1", "cost-budget": 2.5, "seed": 3})

@@ -11,9 +11,10 @@ from dsp_fairseq.experiments.summary import method_of, render, valid_loss
 from dsp_fairseq.pruning.flags import PruningConfig
 
 
-@pytest.mark.parametrize(("metric", "expected"), [("loss", 4.5), ("bleu", None)])
+@pytest.mark.parametrize(("metric", "expected"), [("loss", 4.5), ("bleu", None), (None, None)])
 def test_validation_loss_is_that_which_chose_the_checkpoint(metric, expected):
-    chosen = {"checkpoint": {"best_checkpoint_metric": metric}}
+    # What dsp-import-bert writes was chosen by nothing.
+    chosen = {"checkpoint": {"best_checkpoint_metric": metric} if metric else {}}
     state = {"cfg": chosen, "extra_state": {"val_loss": 4.5}}
     assert valid_loss(Checkpoint(Path("best.pt"), state)) == expected
 
