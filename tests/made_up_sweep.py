@@ -68,7 +68,7 @@ def _generated(hypotheses: Sequence[str], references: Sequence[str]) -> str:
     )
 
 
-def _train_log(budget: int, updates: int, rng: np.random.Generator, growth: float) -> str:
+def _train_log(updates: int, rng: np.random.Generator, growth: float) -> str:
     lines, margin = ["2026-01-01 00:00:00 | INFO | fairseq_cli.train | training"], 0.0
     cooldown = updates // 2
     for update in range(updates // 40, updates + 1, updates // 40):
@@ -150,7 +150,7 @@ def make_sweep(
             hypotheses = [_corrupt(line, share, rng) for line in references]
             scores[split] = _scores(hypotheses, references)
             (run / f"{split}.out").write_text(_generated(hypotheses, references))
-        (run / "train.log").write_text(_train_log(k, updates, rng, 0.4 + 0.5 * number))
+        (run / "train.log").write_text(_train_log(updates, rng, 0.4 + 0.5 * number))
         (run / "run.yaml").write_text(f"data: {prepared}\nseed: {seed}\n")
         line = {
             "id": name,

@@ -24,6 +24,11 @@ SHAPE = (
 )
 
 
+def stored_weights(path) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint."""
+    return torch.load(path, weights_only=True)["model"]
+
+
 def stored_config(model, **more: Any) -> Namespace:
     own = {name: getattr(model.args, name) for name in SHAPE if hasattr(model.args, name)}
     return Namespace(_name="dsp_transformer_tiny", **{**own, **more})

@@ -132,7 +132,7 @@ class Checkpoint:
         """
         if not (self.has_gates or getattr(self.args, "kept_heads", None)):
             raise PruningError(
-                f"{self.path} holds no head importance: it is not of a dsp_transformer, but of "
+                f"{self.path} holds no head importance: it is not of a gated model, but of "
                 f"{architecture(self.args) or 'an unnamed model'}"
             )
         return kept_heads(self.weights, self.args, self.layout, str(self.path), num_of_heads)

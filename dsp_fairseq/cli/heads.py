@@ -45,7 +45,7 @@ layer, a column per head, both numbered from 0. The numbers are importance; kept
 After the freeze this is the final choice. Before it, it is the current top K, and --num-of-heads
 shows what another K would keep.""",
     )
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of a dsp_transformer")
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of a gated model")
     parser.add_argument(
         "--num-of-heads",
         metavar="K",

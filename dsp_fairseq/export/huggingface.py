@@ -258,7 +258,7 @@ def _weights(order: Order, form: _Form) -> tuple[dict[str, Tensor], dict[int, li
     names = {f"{own}{theirs}": name for theirs, name in layer_names(source.args.encoder_layers)}
     # The pooler is a part of the encoder in BERT, and so is no layer of RoBERTa's head.
     names |= {f"{own * dense.startswith('pooler')}{dense}": f"{head}dense", out: f"{head}out_proj"}
-    weights = dict(_tables(source, ours, form))
+    weights = dict(_tables(ours, form))
     for theirs, name in names.items():
         for part in ("weight", "bias"):
             weights[f"{theirs}.{part}"] = ours[f"{name}.{part}"]
@@ -279,9 +279,7 @@ def _closed(layout: HeadLayout, mask: Tensor) -> dict[int, list[int]]:
     return {site.layer: heads for site, heads in closed.items() if heads}
 
 
-def _tables(
-    source: Checkpoint, ours: Mapping[str, Tensor], form: _Form
-) -> Iterator[tuple[str, Tensor]]:
+def _tables(ours: Mapping[str, Tensor], form: _Form) -> Iterator[tuple[str, Tensor]]:
     """The embeddings of tokens, positions and token types."""
     tokens = ours[f"{ENCODER}embed_tokens.weight"]
     words = torch.empty_like(tokens)

@@ -108,7 +108,7 @@ def import_bert(folder: Path, output: Path, token_types: str = "keep") -> Import
         words = stack.enter_context(in_place_of(dictionary_file))
         dictionary = write_vocabulary(source.tokens, source.folder.path, words)
         model = _build(source, dictionary)
-        state = _state(source, model, dictionary)
+        state = _state(source, dictionary)
         Checkpoint(output, state).save(part)
         if source.labels:
             _write_dictionary(stack.enter_context(in_place_of(labels_file)), source.labels)
@@ -415,7 +415,7 @@ def _build(source: _Source, dictionary: Dictionary) -> Any:
     return model
 
 
-def _state(source: _Source, model: Any, dictionary: Dictionary) -> dict[str, Any]:
+def _state(source: _Source, dictionary: Dictionary) -> dict[str, Any]:
     """What fairseq-train would have written before its first update."""
     known = task_state(source.labels, dictionary)
     if not source.labels:

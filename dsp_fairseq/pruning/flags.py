@@ -23,7 +23,7 @@ def _defaults(attribute: str, which: int) -> str:
 
 @dataclass
 class PruningConfig(FairseqDataclass):
-    """Flags of the gated transformer that say how heads are chosen."""
+    """Flags of a gated model that say how heads are chosen."""
 
     # Optional[...] and not "... | None": fairseq's parser generator reads these annotations.
     num_of_heads: Optional[str] = field(

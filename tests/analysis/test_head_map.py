@@ -18,15 +18,6 @@ def _printed(capsys, *argv: Any) -> str:
     return capsys.readouterr().out
 
 
-# ---- reading
-
-
-# ---- exported models
-
-
-# ---- what cannot be read
-
-
 # ---- text and JSON
 
 
@@ -82,9 +73,3 @@ def test_json(gated, save, capsys, tmp_path):
     assert torch.equal(model.head_gates.layout.mask(kept), model.head_gates.mask)
     flat = [value for site in content["sites"] for value in site["importance"]]
     assert flat == model.head_gates.importance.tolist()
-
-
-# ---- pictures
-
-
-# ---- files

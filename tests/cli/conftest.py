@@ -211,6 +211,21 @@ def train(run, corpus) -> Callable[..., Outcome]:
     return run_train
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder that the tests of a module share."""
+    return tmp_path_factory.mktemp("module")
+
+
+@pytest.fixture
+def dense(train, folder) -> Path:
+    """A checkpoint of fairseq's own transformer, after six updates."""
+    path = folder / "dense/checkpoint_last.pt"
+    if not path.exists():
+        assert train(path.parent, "--max-update", "6", gated=False).status == 0
+    return path
+
+
 @pytest.fixture
 def trained(train, folder):
     """A frozen checkpoint with 6 of 24 heads, trained until its hypotheses are no coin tosses.

@@ -13,11 +13,6 @@ from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.errors import CommandExit
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("averaged")
-
-
 @pytest.fixture
 def run_folder(train, folder):
     """A run of 10 updates that freezes after 6 and keeps a checkpoint of every update."""

@@ -19,11 +19,6 @@ from dsp_fairseq.cli import prune as prune_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("broken")
-
-
 @pytest.fixture
 def copy_of_run(train, folder, tmp_path):
     """A copy of a training of eight updates, that saved every third."""

@@ -24,11 +24,6 @@ PRICES = {"encoder.self": 0.3, "decoder.self": 1.5, "decoder.cross": 1.2}
 BUDGET = ("--cost-budget", "7.1")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("priced")
-
-
 @pytest.fixture
 def flags(folder):
     path = folder / "costs.yaml"

@@ -7,29 +7,12 @@ import shutil
 
 import pytest
 import torch
+from saved_models import stored_weights
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.cli import average as average_command
 from dsp_fairseq.cli import export as export_command
 from dsp_fairseq.cli import heads as heads_command
-
-
-def _state(path):
-    return torch.load(path, weights_only=True)["model"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("distillation")
-
-
-@pytest.fixture
-def dense(train, folder):
-    """A stock transformer, trained for a few updates."""
-    path = folder / "dense/checkpoint_last.pt"
-    if not path.exists():
-        assert train(folder / "dense", "--max-update", "3", gated=False).status == 0
-    return path
 
 
 @pytest.fixture
@@ -61,13 +44,15 @@ def test_the_teacher_is_logged_in_training_only(taught, dense, train, folder):
     assert "distill=" not in alone.log
     first = [re.search(r" 1 / \d+ loss=([\d.]+)", text)[1] for text in (log, alone.log)]
     assert first[0] == first[1], "the loss that is logged is that of the criterion"
-    one, other = (_state(run / "checkpoint_last.pt") for run in (taught, folder / "alone"))
+    one, other = (stored_weights(run / "checkpoint_last.pt") for run in (taught, folder / "alone"))
     assert one.keys() == other.keys()
     assert not torch.equal(one["decoder.layers.0.fc1.weight"], other["decoder.layers.0.fc1.weight"])
 
 
 def test_resuming_with_a_teacher_is_the_same_run(taught, folder):
-    whole, resumed = (_state(run / "checkpoint_last.pt") for run in (taught, folder / "resumed"))
+    whole, resumed = (
+        stored_weights(run / "checkpoint_last.pt") for run in (taught, folder / "resumed")
+    )
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 

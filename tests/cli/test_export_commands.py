@@ -20,11 +20,6 @@ from dsp_fairseq.export.ctranslate2 import translate_with_ctranslate2
 from dsp_fairseq.export.parity import agree, translate
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("exported")
-
-
 @pytest.fixture
 def pruned(trained, folder):
     path = folder / "pruned.pt"

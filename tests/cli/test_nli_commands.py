@@ -20,11 +20,6 @@ from dsp_fairseq.models.roberta import DspRobertaModel
 BUDGET = 3
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("nli")
-
-
 @pytest.fixture
 def train(train_pairs) -> Callable:
     return train_pairs

@@ -14,11 +14,6 @@ from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.evaluation.predictions import read_tsv
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("predicted")
-
-
 @pytest.fixture
 def trained(train_pairs, folder):
     path = folder / "run/checkpoint_last.pt"

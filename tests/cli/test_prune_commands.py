@@ -18,11 +18,6 @@ from dsp_fairseq.cli import prune as prune_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("pruned")
-
-
 @pytest.fixture
 def dense(train, folder):
     """A stock checkpoint of fairseq's own transformer that has learned something."""

@@ -6,29 +6,12 @@ import re
 
 import pytest
 import torch
+from saved_models import stored_weights
 
 from dsp_fairseq.estimators import ESTIMATORS
 from dsp_fairseq.export.export import export_checkpoint
 
 PIPELINED = ("--pruning-mode", "pipelined", "--finetune-updates", "4")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("modes")
-
-
-def _state(path):
-    return torch.load(path, weights_only=True)["model"]
-
-
-@pytest.fixture
-def dense(train, folder):
-    """A stock transformer, trained for a few updates."""
-    path = folder / "dense/checkpoint_last.pt"
-    if not path.exists():
-        assert train(folder / "dense", "--max-update", "4", gated=False).status == 0
-    return path
 
 
 def _weights(state):
@@ -44,7 +27,7 @@ def test_every_estimator_ends_in_exactly_k_heads(train, generate, folder, dense,
     )
     assert outcome.status == 0, outcome.message
     assert "dense checkpoint: all its weights are taken, and importance is added" in outcome.log
-    state = _state(run / "checkpoint_last.pt")
+    state = stored_weights(run / "checkpoint_last.pt")
     assert state["head_gates.frozen"] == 1
     assert state["head_gates.mask"].sum() == 6
     exported = run / "pruned.pt"
@@ -59,15 +42,15 @@ def test_pipelined_holds_the_weights_until_the_freeze(train, folder, dense):
     run = folder / "pipelined"
     flags = (*PIPELINED, "--finetune-from-model", dense, "--save-interval-updates", "1")
     assert train(run, *flags).status == 0
-    start = _weights(_state(dense))
-    before, after = (_state(next(run.glob(f"checkpoint_*_{n}.pt"))) for n in (6, 7))
+    start = _weights(stored_weights(dense))
+    before, after = (stored_weights(next(run.glob(f"checkpoint_*_{n}.pt"))) for n in (6, 7))
     for name, value in _weights(before).items():
         assert torch.equal(value, start[name]), name
     assert before["head_gates.importance"].abs().max() > 0
     assert any(not torch.equal(v, start[k]) for k, v in _weights(after).items())
     assert torch.equal(
         after["head_gates.importance"],
-        _state(run / "checkpoint_last.pt")["head_gates.importance"],
+        stored_weights(run / "checkpoint_last.pt")["head_gates.importance"],
     )
 
 
@@ -81,7 +64,7 @@ def test_pipelined_resumes_its_own_run_and_not_the_dense_one(train, folder, dens
     assert train(run, *flags, "--max-update", updates).status == 0
     outcome = train(run, *flags)
     assert "dense checkpoint" not in outcome.log
-    resumed, whole = (_state(f / "checkpoint_last.pt") for f in (run, folder / "whole"))
+    resumed, whole = (stored_weights(f / "checkpoint_last.pt") for f in (run, folder / "whole"))
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -100,7 +83,10 @@ def test_pipelined_is_repaired_at_the_freeze(train, folder, dense):
         assert len(errors) == int(number == "3")
     assert float(errors[0][1]) < float(errors[0][0])
     assert losses["3"] < losses["0"]
-    whole, start = _state(folder / "repaired-3/checkpoint_last.pt"), _weights(_state(dense))
+    whole, start = (
+        stored_weights(folder / "repaired-3/checkpoint_last.pt"),
+        _weights(stored_weights(dense)),
+    )
     changed = {name for name, value in start.items() if not torch.allclose(value, whole[name])}
     assert changed and all(re.search(r"attn\.out_proj\.(weight|bias)$", name) for name in changed)
 
@@ -112,7 +98,9 @@ def test_a_repaired_training_resumes_as_if_it_was_not_interrupted(train, folder,
     for updates in ("3", "6", "8"):
         assert train(run, *flags, "--max-update", updates).status == 0
     assert "repaired" not in train(run, *flags).log
-    resumed, whole = (_state(f / "checkpoint_last.pt") for f in (run, folder / "whole-repair"))
+    resumed, whole = (
+        stored_weights(f / "checkpoint_last.pt") for f in (run, folder / "whole-repair")
+    )
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -178,7 +166,7 @@ def test_several_budgets_take_turns_and_freeze_in_one_order(several):
     assert "froze 6 and 12 and 24 of 24 heads at update 6" in log
     train_inner = re.findall(r"\bgate_sum=(\d+)", log)
     assert {"6", "12", "24"} <= set(train_inner)
-    state = _state(several / "checkpoint_last.pt")
+    state = stored_weights(several / "checkpoint_last.pt")
     assert state["head_gates.mask"].sum() == 6
     assert state["head_gates.budgets"].nonzero().flatten().tolist() == [6, 12, 24]
 
@@ -205,7 +193,7 @@ def test_resuming_several_budgets_is_the_same_run(train, several, folder):
     flags = ("--num-of-heads", "6,12,24", "--gate-estimator", "sigmoid")
     for updates in ("4", "9", "16"):
         assert train(run, *flags, "--max-update", updates).status == 0
-    whole, resumed = (_state(f / "checkpoint_last.pt") for f in (several, run))
+    whole, resumed = (stored_weights(f / "checkpoint_last.pt") for f in (several, run))
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
@@ -221,6 +209,6 @@ def test_all_heads_first_and_resumed_is_the_same_run(train, folder, updates):
         assert gate_sums == [24] * 4 + [6] * 6
     for until in (updates, "10"):
         assert train(resumed, *flags, "--max-update", until).status == 0
-    a, b = (_state(run / "checkpoint_last.pt") for run in (whole, resumed))
+    a, b = (stored_weights(run / "checkpoint_last.pt") for run in (whole, resumed))
     for name, value in a.items():
         assert torch.equal(value, b[name]), name

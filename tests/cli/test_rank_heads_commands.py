@@ -14,20 +14,6 @@ from dsp_fairseq.cli import heads as heads_command
 from dsp_fairseq.cli import rank_heads as rank_heads_command
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("scored")
-
-
-@pytest.fixture
-def dense(train, folder):
-    """A stock checkpoint of fairseq's own transformer, after six updates."""
-    path = folder / "dense/checkpoint_last.pt"
-    if not path.exists():
-        assert train(path.parent, "--max-update", "6", gated=False).status == 0
-    return path
-
-
 @pytest.fixture
 def score(corpus, folder):
     """Runs dsp-rank-heads; six heads of 24, unless told otherwise."""

@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from dsp_fairseq.cli import heads as heads_command
 from dsp_fairseq.cli import score as score_command
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("exported")
 
 
 def test_heads_and_score_tools(trained, generate, corpus, folder, capsys):

@@ -9,24 +9,16 @@ import sys
 
 import pytest
 import torch
+from saved_models import stored_weights
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.cli import export as export_command
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
 def whole(folder):
     """Where the run of ten updates is kept, that several tests look at."""
     return folder / "whole"
-
-
-def _state(path):
-    return torch.load(path, weights_only=True)["model"]
 
 
 def _trained(train, whole):
@@ -48,7 +40,7 @@ def test_training_freezes_and_logs(train, whole):
     )
     assert kept
     assert all(sum(map(int, counts)) == 6 for counts in kept)
-    state = _state(whole / "checkpoint_last.pt")
+    state = stored_weights(whole / "checkpoint_last.pt")
     assert state["head_gates.frozen"] == 1
     assert state["head_gates.mask"].sum() == 6
 
@@ -57,8 +49,8 @@ def test_resuming_is_the_run_that_was_not_interrupted(train, whole, folder):
     _trained(train, whole)
     for updates in ("5", "10"):  # interrupted in the middle of the cooldown
         assert train(folder / "resumed", "--max-update", updates).status == 0
-    whole_state = _state(whole / "checkpoint_last.pt")
-    resumed = _state(folder / "resumed/checkpoint_last.pt")
+    whole_state = stored_weights(whole / "checkpoint_last.pt")
+    resumed = stored_weights(folder / "resumed/checkpoint_last.pt")
     assert whole_state.keys() == resumed.keys()
     for name, value in whole_state.items():
         assert torch.equal(value, resumed[name]), name
