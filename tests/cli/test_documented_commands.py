@@ -274,6 +274,7 @@ def test_the_results_page(reader, multi30k):
     reader.paste(_script("docs/results.md"))
     made = {path.parent.name for path in reader.folder.glob("runs/multi30k-*/*/result.json")}
     assert {"gumbel-k12-s1", "sigmoid-floor-k4-s1", "all-heads-k48-s1", "k12-s1"} <= made
+    assert {"by-cost-c13-s1", "taught-k12-s1", "closed-k6-s1"} <= made
 
 
 @pytest.mark.slow
