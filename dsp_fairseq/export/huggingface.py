@@ -94,6 +94,8 @@ class HuggingFaceExporter(Exporter):
         for name in TOKENIZER_FILES:
             if form.folder and (form.folder / name).is_file():
                 shutil.copyfile(form.folder / name, part / name)
+        if getattr(order.source.args, "token_types", 0):
+            _ask_for_token_types(part / "tokenizer_config.json")
         return sum(weight.numel() for weight in weights.values())
 
     def classifier(self, exported: Path, order: Order) -> Callable[..., Any]:
@@ -117,6 +119,16 @@ class HuggingFaceExporter(Exporter):
                     "transformers has no layer without heads"
                 )
         return lines
+
+
+def _ask_for_token_types(path: Path) -> None:
+    """Without this, tokenizers of no model's own class give none in transformers 5."""
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        inputs = config.get("model_input_names") or ["input_ids", "attention_mask"]
+        if "token_type_ids" not in inputs:
+            config["model_input_names"] = [*inputs, "token_type_ids"]
+            path.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 # ---- what can be written

@@ -19,6 +19,7 @@ from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.export.exporter import FormatOptions
 from dsp_fairseq.imports.bert import import_bert
+from dsp_fairseq.imports.huggingface import PretrainedFolder
 from dsp_fairseq.imports.names import HEAD
 
 NAMED = {"id2label": dict(enumerate(LABELS))}
@@ -242,6 +243,19 @@ def test_transformers_gives_the_same_classes_for_text(original, tmp_path, model,
     found, expected = _their_logits(output, _text(path, tmp_path)), _logits(path, tmp_path)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert torch.equal(found.argmax(1), expected.argmax(1))
+
+
+def test_a_tokenizer_of_no_class_of_its_own_is_asked_for_token_types(original, tmp_path):
+    source, path = original("bert")
+    PretrainedFolder(source, {}).tokenizer().save(str(source / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+    (source / "tokenizer_config.json").write_text(json.dumps(config))
+    output, _ = _export(path, source)
+    written = json.loads((output / "tokenizer_config.json").read_text())
+    names = written.pop("model_input_names")
+    assert (written, names) == (config, ["input_ids", "attention_mask", "token_type_ids"])
+    theirs = _their_logits(output, _text(path, tmp_path))
+    torch.testing.assert_close(theirs, _logits(path, tmp_path), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("tokenizer", [True, False])
