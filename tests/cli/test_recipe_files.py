@@ -22,7 +22,8 @@ SWEEPS = sorted((ROOT / "scripts/sweeps").glob("*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses(path, capsys, monkeypatch):
     """The dry run of every corpus: fairseq's own parser takes the flags, and no data is needed."""
-    budget = [] if "dense" in path.stem else ["--num-of-heads", "6"]
+    dense = re.search("(?<!from)-dense$", path.stem)
+    budget = [] if dense else ["--num-of-heads", "6"]
     monkeypatch.chdir(ROOT)
     run_command.main([str(path), *budget, "--dry-run"])
     commands = capsys.readouterr().out.splitlines()
@@ -31,11 +32,11 @@ def test_every_recipe_parses(path, capsys, monkeypatch):
     assert training.startswith("torchrun" if made.processes > 1 else "fairseq-train")
     evaluating = [c for c in commands if re.search(r"^fairseq-generate|\.cli\.predict ", c)]
     assert len(evaluating) == len(made.evaluate) > 0
-    if "dense" not in path.stem:
+    if not dense:
         assert made.budget is None, "a pruned recipe leaves K open"
     if made.make_start.startswith("dsp-run"):
-        dense = load_recipe(ROOT / made.make_start.split()[-1])
-        best = f"{default_folder(dense)}/checkpoint_best.pt"
+        start = load_recipe(ROOT / made.make_start.split()[-1])
+        best = f"{default_folder(start)}/checkpoint_best.pt"
         assert best in (made.start, made.teacher)
     assert made.prepare.split()[1].startswith("data-prep/")
     assert made.data in made.prepare
@@ -67,9 +68,11 @@ def test_the_recipe_and_the_grid_of_the_documentation_are_such(tmp_path, monkeyp
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (tmp_path / "recipe.yaml").write_text(recipe)
     (tmp_path / "grid.yaml").write_text(grid + cluster)
+    (tmp_path / "costs.yaml").write_text("costs: {encoder.self: 1, decoder.self: 4}")
     monkeypatch.chdir(tmp_path)
     made = load_recipe(tmp_path / "recipe.yaml")
     assert (made.name, made.train["max-update"]) == ("mine-joint", "50000")
     assert "max-epoch" not in made.train
     jobs = jobs_of(load_grid(tmp_path / "grid.yaml"))
-    assert len(jobs) == 1 + 3 * 4 * 3 + 3
+    assert len(jobs) == 1 + 4 * 4 * 3 + 3
+    assert jobs[-1].id == "fast-c24-s3"
