@@ -156,6 +156,9 @@ def run(monkeypatch) -> Callable[..., Outcome]:
     """Runs a fairseq command by its module: ``run("train", data, "--arch", ...)``."""
 
     def run_command(command: str, *arguments: str | Path, stdin: str = "") -> Outcome:
+        if command in ("generate", "validate"):
+            # A worker that this process forked is waited for five seconds before it is killed.
+            arguments = (*arguments, "--num-workers", "0")
         log = io.StringIO()
         handler = logging.StreamHandler(log)
         out, status, message = io.StringIO(), 0, ""
