@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from fairseq import utils
 from fairseq.models import BaseFairseqModel
 
-from ..errors import PruningError, one_line
-from .dataspec import UNREADABLE
+from ..errors import PruningError
+from .dataspec import refuse_unreadable
 
 _SEEDS = 2**32 - 1
 """NumPy takes no others, and fairseq adds the epoch."""
@@ -30,12 +30,8 @@ def load_split(task: Any, split: str) -> None:
     Raises:
         PruningError: there is no such split, or nothing in it.
     """
-    try:
+    with refuse_unreadable(task.cfg.data, split):
         task.load_dataset(split, task_cfg=task.cfg)
-    except UNREADABLE as error:
-        raise PruningError(
-            f"{task.cfg.data} has no {split} split that fairseq can read: {one_line(error)}"
-        ) from None
 
 
 def split_batches(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fairseq.utils import split_paths
 
 from ..errors import PruningError, one_line
 
-UNREADABLE = (OSError, ValueError, AssertionError, struct.error)
+_UNREADABLE = (OSError, ValueError, AssertionError, struct.error)
 """What fairseq raises where a file of binarised data is missing, empty or damaged."""
 
 _TASK = "translation"
@@ -177,15 +178,26 @@ class DataSpec:
         prefix, impl = self.check_split(folder, split), self.flags.get("dataset_impl")
         sides = []
         for language in self.direction(folder):
-            try:
+            with refuse_unreadable(folder, split):
                 lines = load_indexed_dataset(f"{prefix}.{language}", dataset_impl=impl)
-            except UNREADABLE as error:
-                raise PruningError(
-                    f"{folder} has no {split} split that fairseq can read: {one_line(error)}"
-                ) from None
             # A copy: the lengths are in a file that closes with the dataset.
             sides.append(np.array(lines.sizes, np.int64))
         return sides
+
+
+@contextmanager
+def refuse_unreadable(folder: Path | str, split: str) -> Iterator[None]:
+    """Inside, a split is read.
+
+    Raises:
+        PruningError: a file of it is missing, empty or damaged.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise PruningError(
+            f"{folder} has no {split} split that fairseq can read: {one_line(error)}"
+        ) from None
 
 
 def data_folders(paths: str) -> list[Path]:

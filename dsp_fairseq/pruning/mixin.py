@@ -178,7 +178,7 @@ class HeadPruningMixin(FairseqHooks):
         batches, _ = self._sample(plan.repair_batches, plan.seed)
         # The teacher and the watch over the training are no part of what is compared.
         shared = {id(part): part for part in (self.distillation, self.watch)}
-        dense = copy.deepcopy(self.eval(), shared).eval()
+        dense = copy.deepcopy(self.eval(), shared)
         logger.info("repaired %s", repair(self, dense, self.head_gates.layout, list(batches)))
         self.train()
 

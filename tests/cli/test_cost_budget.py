@@ -144,7 +144,7 @@ def test_a_dense_start_is_pruned_to_a_cost(train, folder, flags):
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_sweep_has_budgets_in_cost(recipe, folder, tmp_path, capsys):
+def test_a_sweep_has_budgets_in_cost(recipe, tmp_path):
     """Trained, and ranked and then trained; what a run says is what its checkpoint keeps."""
     dense = tmp_path / "dense"
     run_command.main([str(recipe), "--num-of-heads", "24", "--save-dir", str(dense)])
