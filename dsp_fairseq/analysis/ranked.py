@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
+from ..data.dataspec import data_of
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.costs import resolve_costs
@@ -202,7 +203,7 @@ def build_gated(args: Namespace, dense: Checkpoint, task: Any) -> Any:
     """
 
     def misfit(reason: str) -> PruningError:
-        data = f"the dictionaries of {task.cfg.data}, or " if task.cfg.data else ""
+        data = f"the dictionaries of {data_of(task)}, or " if data_of(task) else ""
         return PruningError(
             f"the weights of {dense.path} do not fit {data}its own configuration: {reason}"
         )

@@ -10,7 +10,7 @@ from fairseq import utils
 from fairseq.models import BaseFairseqModel
 
 from ..errors import PruningError
-from .dataspec import refuse_unreadable
+from .dataspec import data_of, refuse_unreadable
 
 _SEEDS = 2**32 - 1
 """NumPy takes no others, and fairseq adds the epoch."""
@@ -30,7 +30,7 @@ def load_split(task: Any, split: str) -> None:
     Raises:
         PruningError: there is no such split, or nothing in it.
     """
-    with refuse_unreadable(task.cfg.data, split):
+    with refuse_unreadable(data_of(task), split):
         task.load_dataset(split, task_cfg=task.cfg)
 
 
@@ -88,7 +88,7 @@ def sample_batches(
     number = min(len(batches), number or len(batches))
     if not number:
         raise PruningError(
-            f"the {split} split of {task.cfg.data} holds no sentence that the model can take"
+            f"the {split} split of {data_of(task)} holds no sentence that the model can take"
         )
     sample: Iterator[dict[str, Any]] = islice(batches, number)
     on_gpu = next(model.parameters()).is_cuda

@@ -200,6 +200,11 @@ def refuse_unreadable(folder: Path | str, split: str) -> Iterator[None]:
         ) from None
 
 
+def data_of(task: Any) -> str:
+    """The folders that a task reads, empty for none; fairseq's older tasks have no config."""
+    return str((task.cfg or task.args).data or "")
+
+
 def data_folders(paths: str) -> list[Path]:
     """The folders of ``DATA:DATA...``; the first has validation and test."""
     return [Path(path) for path in split_paths(paths)]

@@ -4,7 +4,7 @@ from argparse import Namespace
 import pytest
 import torch
 from fairseq.data import LanguagePairDataset
-from fairseq.tasks import FairseqTask
+from fairseq.tasks import FairseqTask, LegacyFairseqTask
 
 from dsp_fairseq.data.batches import load_split, sample_batches, split_batches
 from dsp_fairseq.errors import PruningError
@@ -77,3 +77,21 @@ def test_a_sample_is_some_batches_of_the_split_by_the_seed(loaded, build):
     model.max_positions = lambda: (0, 0)
     with pytest.raises(PruningError, match="the valid split of data holds no sentence that the"):
         sample(2)
+
+
+def test_tasks_without_a_configuration_are_read_and_refused_as_well(loaded):
+    """fairseq's older tasks, such as translation_multi_simple_epoch, have arguments alone."""
+    old = LegacyFairseqTask(Namespace(data="old-data"))
+    old.load_dataset = lambda split, **_: old.datasets.update({split: loaded.datasets["valid"]})
+    load_split(old, "dev")
+    assert len(old.datasets["dev"]) == len(ALL)
+
+    def fail(*_, **__):
+        raise FileNotFoundError("none")
+
+    old.load_dataset = fail
+    with pytest.raises(PruningError, match="old-data has no dev split that fairseq can read"):
+        load_split(old, "dev")
+    none_fits = Namespace(max_positions=lambda: (0, 0), parameters=lambda: iter(()))
+    with pytest.raises(PruningError, match="dev split of old-data holds no sentence"):
+        sample_batches(old, none_fits, "dev", max_tokens=6, number=1, seed=1)
