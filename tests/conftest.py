@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import quick_hydra
 import torch
 import yaml
 from fairseq.data import Dictionary
@@ -25,6 +26,8 @@ from dsp_fairseq.checkpoints.weights import slice_weights
 from dsp_fairseq.experiments.recipe import load_recipe
 from dsp_fairseq.heads.layout import parse_kept_heads
 from dsp_fairseq.models.transformer import DspTransformerModel
+
+quick_hydra.install()
 
 TINY = {
     "encoder_layers": 2,

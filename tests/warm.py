@@ -38,6 +38,7 @@ def serve(address: str) -> None:
 
     for name in IMPORTED:
         import_module(name)
+    _compose_once()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -53,6 +54,19 @@ def serve(address: str) -> None:
                 _answer(client)
                 os._exit(0)
             client.close()
+
+
+def _compose_once() -> None:
+    """The forks need not parse fairseq's defaults anew."""
+    import quick_hydra
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    quick_hydra.install()
+    train = options.get_training_parser(), ["data", "--arch", "transformer"]
+    generate = options.get_generation_parser(), ["data"]
+    for parser, words in (train, generate):
+        convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, words))
 
 
 def _answer(client: socket.socket) -> None:
