@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and none over another; what tells files apart."""
+"""Reading text; writing files whole or not at all, and none over another; what tells them apart."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ def refuse_existing(output: Path) -> None:
     """
     if output.exists():
         raise PruningError(f"{output} exists: remove it or give another --output")
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        PruningError: there is no such file, or it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise PruningError(f"cannot read {path}: it is not valid UTF-8") from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dsp_fairseq.errors import PruningError
-from dsp_fairseq.files import in_place_of, refuse_existing, write_whole
+from dsp_fairseq.files import in_place_of, read_text, refuse_existing, write_whole
 
 
 def test_a_file_takes_its_name_at_the_end(tmp_path):
@@ -66,3 +66,12 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     with pytest.raises(PruningError, match=r"cannot write .*b: No space left"):
         write_whole(tmp_path / "b", b"bytes")
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_text_is_read_or_refused_in_one_line(tmp_path):
+    (tmp_path / "a").write_bytes("ä\r\nb".encode())
+    assert read_text(tmp_path / "a") == "ä\nb"
+    (tmp_path / "latin").write_bytes("ä".encode("latin-1"))
+    for name, reason in (("none", "No such file"), (".", "Is a dir"), ("latin", "not valid UTF-8")):
+        with pytest.raises(PruningError, match=f"cannot read .*: .*{reason}"):
+            read_text(tmp_path / name)

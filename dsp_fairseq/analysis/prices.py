@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import yaml
-from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.data.language_pair_dataset import collate
 from fairseq.sequence_generator import SequenceGenerator
@@ -29,6 +28,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ..data.batches import beside, to_gpu
 from ..errors import PruningError
 from ..heads.layout import HeadLayout
 from ..modules.attention import GatedAttention
@@ -166,10 +166,9 @@ def price_heads(path: Path, measure: Measure) -> Prices:
     model, task = _build(checkpoint, measure)
     layout = model.head_gates.layout
     heads = {kind: len(layout.indices(kind)) for kind in layout.kinds()}
-    device = "cpu"
-    if torch.cuda.is_available() and not measure.cpu:
-        model.cuda()
-        device = torch.cuda.get_device_name()
+    to_gpu(model, measure.cpu)
+    on_gpu = next(model.parameters()).is_cuda
+    device = torch.cuda.get_device_name() if on_gpu else "cpu"
     sides = _sides(layout)
     models = [_with_heads(model, layout, mask) for _, mask in sides]
     closed = [(kind, int((1 - mask).sum())) for kind, mask in sides]
@@ -281,9 +280,9 @@ def _time(models: Sequence[Any], task: TranslationTask, measure: Measure) -> lis
     translate = [_translator(model, task.target_dictionary, measure) for model in models]
     on_gpu = next(models[0].parameters()).is_cuda
     words = task.source_dictionary
-    batches = [_sentences(words, measure, measure.seed + i) for i in range(_BATCHES)]
-    if on_gpu:
-        batches = [utils.move_to_cuda(batch) for batch in batches]
+    batches = [
+        beside(models[0], _sentences(words, measure, measure.seed + i)) for i in range(_BATCHES)
+    ]
     rounds: list[list[float]] = []
     for number, side in _turns(len(models), _WARM_UP + measure.repeats):
         if side == number % len(models):

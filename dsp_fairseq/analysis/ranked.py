@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from fairseq import checkpoint_utils, tasks
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
+from ..data.batches import to_gpu
 from ..data.dataspec import data_of
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
@@ -99,9 +99,8 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     model = build()
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
     gates = model.head_gates
-    uses_data = RANKINGS[options.method].uses_data or options.repair_batches
-    if uses_data and torch.cuda.is_available() and not options.cpu:
-        model.cuda()
+    if RANKINGS[options.method].uses_data or options.repair_batches:
+        to_gpu(model, options.cpu)
     start = time.monotonic()
     subject = Subject(model, task, criterion, gates.layout, options)
     order = rank(subject, gates.plan.budget, gates.plan.limits)

@@ -36,8 +36,8 @@ class CommandParser(argparse.ArgumentParser):
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
-    def add_prepare_flag(self) -> None:
-        """The flag of ``dsp-run`` and ``dsp-sweep`` that has missing data made."""
+    def add_run_flags(self) -> None:
+        """What ``dsp-run`` and ``dsp-sweep`` do first, or instead."""
         self.add_argument(
             "--prepare",
             nargs="?",
@@ -45,6 +45,11 @@ class CommandParser(argparse.ArgumentParser):
             metavar="FROM",
             help="first make missing data with the recipe's command; FROM is a folder with the raw "
             "text (Multi30k and IWSLT14; default: download it)",
+        )
+        self.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="print the commands and check their flags; needs no data",
         )
 
     def error(self, message: str) -> NoReturn:

@@ -71,12 +71,7 @@ run; a run.yaml repeats a run.""",
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads per process (default: 1)"
     )
-    parser.add_prepare_flag()
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the commands and check their flags; needs no data",
-    )
+    parser.add_run_flags()
     return parser
 
 

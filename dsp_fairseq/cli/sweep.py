@@ -137,12 +137,7 @@ The same command continues an interrupted sweep.""",
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default: 1)"
     )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the commands and check their flags; needs no data",
-    )
-    parser.add_prepare_flag()
+    parser.add_run_flags()
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     if args.jobs < 1 or args.threads < 1:

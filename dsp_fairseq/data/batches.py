@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
+import torch
 from fairseq import utils
 from fairseq.models import BaseFairseqModel
 
@@ -90,6 +91,15 @@ def sample_batches(
         raise PruningError(
             f"the {split} split of {data_of(task)} holds no sentence that the model can take"
         )
-    sample: Iterator[dict[str, Any]] = islice(batches, number)
-    on_gpu = next(model.parameters()).is_cuda
-    return (map(utils.move_to_cuda, sample) if on_gpu else sample), number
+    return (beside(model, batch) for batch in islice(batches, number)), number
+
+
+def to_gpu(model: BaseFairseqModel, cpu: bool) -> None:
+    """Moves a model to the GPU if there is one, unless ``cpu``."""
+    if torch.cuda.is_available() and not cpu:
+        model.cuda()
+
+
+def beside(model: BaseFairseqModel, batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch on the model's device."""
+    return utils.move_to_cuda(batch) if next(model.parameters()).is_cuda else batch

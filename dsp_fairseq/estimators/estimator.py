@@ -17,13 +17,11 @@ class Option:
         name: of the constructor's argument; the flag is this with dashes.
         default: where the flag is not given.
         text: its help.
-        least: the smallest value.
     """
 
     name: str
     default: float | None
     text: str
-    least: float = 0.0
 
     @property
     def flag(self) -> str:
@@ -34,12 +32,12 @@ class Option:
         """The value of a flag.
 
         Raises:
-            ValueError: it is too small, or no finite number.
+            ValueError: it is negative, or no finite number.
         """
         if value is None:
             return self.default
-        if not (float(value) >= self.least and math.isfinite(float(value))):
-            raise ValueError(f"{self.flag} {value:g} must be {self.least:g} or more")
+        if not (float(value) >= 0 and math.isfinite(float(value))):
+            raise ValueError(f"{self.flag} {value:g} must be 0 or more")
         return float(value)
 
 

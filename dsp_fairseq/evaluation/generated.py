@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PruningError
+from ..files import read_text
 
 _RECORD = re.compile(r"([HT])-(\d+)(?:\t(.*))?")
 _START_OF_RECORD = re.compile(r"[A-Z](-|$)")
@@ -54,10 +55,7 @@ def read_output(path: Path) -> Generated:
     Raises:
         PruningError: the file cannot be read, or is not the unchanged output of one whole run.
     """
-    try:
-        *lines, rest = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"cannot read {path}: {error}") from None
+    *lines, rest = read_text(path).split("\n")
     if _START_OF_RECORD.match(rest):
         raise PruningError(f"{path}, line {len(lines) + 1} is cut off: it has no end of line")
     hypotheses: dict[int, Text] = {}

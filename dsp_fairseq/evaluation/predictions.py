@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import checkpoint_utils
 from torch import Tensor
 
 from ..checkpoints.checkpoint import load_checkpoint
-from ..data.batches import load_split, split_batches
+from ..data.batches import beside, load_split, split_batches, to_gpu
 from ..errors import PruningError
 from ..progress import progress
 
@@ -80,8 +80,7 @@ def predict(
     )
     load_split(task, split)
     model.eval()
-    if torch.cuda.is_available() and not cpu:
-        model.cuda()
+    to_gpu(model, cpu)
     return _run(model, task, split, head, max_tokens, other or model)
 
 
@@ -94,7 +93,7 @@ def _run(
     rows: dict[int, list[float]] = {}
     labels: dict[int, str] = {}
     for batch in progress(batches, len(batches), f"predicting {split}", "batches"):
-        sample = utils.move_to_cuda(batch) if next(model.parameters()).is_cuda else batch
+        sample = beside(model, batch)
         logits, _ = answer(**sample["net_input"], features_only=True, classification_head_name=head)
         numbers = sample["id"].tolist()
         rows.update(zip(numbers, _probabilities(logits), strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import PruningError
+from ..files import read_text
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.json")
@@ -109,7 +110,7 @@ class PretrainedFolder:
         if path is None:
             raise PruningError(f"{self.path} has no vocabulary: {' or '.join(_VOCABULARIES)}")
         if path.suffix == ".txt":
-            tokens = _text(path).split("\n")
+            tokens = read_text(path).split("\n")
             return tokens[:-1] if tokens[-1] == "" else tokens
         content = _json(path)
         try:
@@ -181,17 +182,8 @@ def _no_weights(path: Path) -> str:
     return f"{path} has no {WEIGHTS}"
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PruningError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise PruningError(f"{path} is not valid UTF-8") from None
-
-
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
+        return json.loads(read_text(path))
     except ValueError as error:
         raise PruningError(f"{path} is not JSON: {error}") from None

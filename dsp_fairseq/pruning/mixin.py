@@ -105,7 +105,6 @@ class HeadPruningMixin(FairseqHooks):
         if getattr(args, "kept_heads", None) is not None:
             resolve_kept_heads(args)
         resolve_head_costs(args)
-        expect_unused_parameters(args)
         if isinstance(args, DictConfig):
             expect_unused_parameters(args)  # fairseq-train's are looked at when they are parsed
         args = as_namespace(args)
