@@ -25,7 +25,8 @@ EPILOG = """\
 example:
   echo 'Ein Hund läuft durch den Schnee.' \\
       | python data-prep/encode_text.py data/multi30k-de-en \\
-      | fairseq-interactive data/multi30k-de-en --path checkpoint_best.pt --beam 5
+      | fairseq-interactive data/multi30k-de-en --user-dir dsp_fairseq \\
+          --path checkpoint_best.pt --beam 5 --remove-bpe
 """
 
 

@@ -234,7 +234,7 @@ def build_parser() -> CommandParser:
     )
     for side, language in zip(("source", "target"), LANGUAGES, strict=True):
         parser.add_argument(
-            f"--{side}", choices=LANGUAGES, help=f"default {language}, or not the other side's"
+            f"--{side}", choices=LANGUAGES, help=f"default {language}, or the other of the two"
         )
     parser.add_argument(
         "--vocab-size",

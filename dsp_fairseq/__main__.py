@@ -8,7 +8,7 @@ from fairseq.dataclass.utils import gen_parser_from_dataclass
 from .about import USER_DIR
 from .cli.parser import CommandParser, command
 from .models.roberta import add_encoder_flags
-from .pruning.flags import add_pruning_flags
+from .pruning.flags import DistillationConfig, add_pruning_flags
 from .pruning.optimizer import DspAdamConfig
 
 
@@ -18,8 +18,9 @@ def flags_help() -> str:
     model = parser.add_argument_group("--arch dsp_transformer* and dsp_roberta*")
     add_pruning_flags(model)
     add_encoder_flags(parser.add_argument_group("--arch dsp_roberta* only"))
-    optimizer = parser.add_argument_group("--optimizer dsp_adam")
-    gen_parser_from_dataclass(optimizer, DspAdamConfig())
+    for where, flags in (("--optimizer dsp_adam", DspAdamConfig()),
+                         ("--criterion dsp_*", DistillationConfig())):  # fmt: skip
+        gen_parser_from_dataclass(parser.add_argument_group(where), flags)
     return parser.format_help()
 
 

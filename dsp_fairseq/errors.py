@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -48,6 +48,12 @@ def exits_in_one_line(
             raise CommandExit(error) from error
 
     return wrapper
+
+
+def shortened(items: Sequence[str], most: int = 1) -> str:
+    """The first items of a list, and how many more there are."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Reading text; writing files whole or not at all, and none over another; what tells them apart."""
+"""Reading text, writing files whole or not at all, refusing to overwrite, and hashing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_text(path: Path) -> str:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or none; there is a file of that name or not.
+    """Writes a whole file or none, replacing a file of that name.
 
     Raises:
         PruningError: it cannot be written, or the disk is full.

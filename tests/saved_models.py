@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from typing import Any
 
 import torch
 
+from dsp_fairseq.cli import heads
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -32,6 +34,22 @@ def stored_weights(path) -> dict[str, torch.Tensor]:
 def stored_config(model, **more: Any) -> Namespace:
     own = {name: getattr(model.args, name) for name in SHAPE if hasattr(model.args, name)}
     return Namespace(_name="dsp_transformer_tiny", **{**own, **more})
+
+
+def printed_heads(capsys, *argv: Any) -> str:
+    """What ``dsp-heads`` prints."""
+    heads.main([str(arg) for arg in argv])
+    return capsys.readouterr().out
+
+
+class PickledCode:
+    """Whoever unpickles it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 CASES = {

@@ -82,14 +82,10 @@ def test_the_documentation_lists_the_rooms_in_their_order():
 
 
 def test_every_file_has_its_place_in_the_documentation():
-    for room in (
-        *("modules", "heads", "checkpoints", "pruning", "tasks", "models", "imports"),
-        *("analysis", "export", "experiments", "report"),
-    ):
-        row = _documented_rooms()[room]
+    for room, row in _documented_rooms().items():
         named = set(re.findall(r"`(\w+)\.py`", row))
         there = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
-        assert named == there
+        assert named == there or room in ("cli", "estimators"), room
 
 
 def test_no_imports_go_in_a_circle():

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.__main__ import main
-from dsp_fairseq.pruning.flags import PruningConfig
+from dsp_fairseq.pruning.flags import DISTILLATION_FLAGS, PruningConfig
 
 
 def test_it_prints_the_user_dir(capsys):
@@ -22,7 +22,8 @@ def test_every_flag_has_its_help(capsys):
     for field in fields(PruningConfig):
         if field.init and not field.name.startswith("_"):
             assert f"--{field.name.replace('_', '-')} " in text
-    assert "--pruning-lr PRUNING_LR" in text
+    for name in ("pruning_lr", *DISTILLATION_FLAGS):
+        assert f"--{name.replace('_', '-')} {name.upper()}" in text
     assert "sigmoid 1, simple 1" in " ".join(text.split())
 
 

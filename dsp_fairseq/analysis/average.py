@@ -15,7 +15,7 @@ from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
 from ..checkpoints.validation import UNINITIALISED
 from ..checkpoints.weights import digest_of
-from ..errors import PruningError
+from ..errors import PruningError, shortened
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
 from ..heads.head_map import HeadMap
@@ -138,9 +138,8 @@ def _check_same_mask(first: _Member, other: _Member) -> None:
         only = member.heads.mask * (1 - against.heads.mask)  # type: ignore[union-attr]
         kept = member.heads.layout.kept(only)  # type: ignore[union-attr]
         names = [f"{site} head {head}" for site, heads in kept.items() for head in heads]
-        rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         if names:
-            parts.append(f"only {member.path} keeps {', '.join(names[:_MOST_NAMED])}{rest}")
+            parts.append(f"only {member.path} keeps {shortened(names, _MOST_NAMED)}")
     if parts:
         raise PruningError(
             f"{first.path} and {other.path} keep different heads, whose mean would be a model of "

@@ -119,8 +119,8 @@ class Prices:
         """
         if self._mean <= 0:
             raise PruningError(
-                "heads cost less time here than the times vary by: give more --repeats, a larger "
-                "--batch-size or a longer --length"
+                "the time of a head is lost in the noise of this machine: give more --repeats, a "
+                "larger --batch-size or a longer --length"
             )
         least = LEAST * self._mean
         raised = {kind: max(value, least) for kind, value in self.seconds.items()}

@@ -159,14 +159,14 @@ def _fisher(subject: Subject) -> Score:
 
 @register_ranking(
     "weight-norm",
-    "l2 norm of a head's weights in q, k, v and the output projection, divided likewise",
+    "l2 norm of a head's weights in q, k, v and the output projection, divided as in michel",
 )
 def _weight_norm(subject: Subject) -> Score:
     weights = subject.model.state_dict()
     return lambda left: normalise_per_site(weight_norms(weights, subject.layout), subject.layout)
 
 
-@register_ranking("random", "any order, by --seed")
+@register_ranking("random", "a random order, drawn by --seed")
 def _random(subject: Subject) -> Score:
     def score(left: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(subject.options.seed)

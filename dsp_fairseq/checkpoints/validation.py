@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import PruningError
+from ..errors import PruningError, shortened
 from ..heads.layout import HeadLayout, Site
 from .formats import trained_budgets
 
@@ -48,16 +48,14 @@ def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
         ("it has besides", [name for name in found if name not in expected]),
     ):
         if names:
-            others = f" and {len(names) - 1} others" if len(names) > 1 else ""
-            differences.append(f"{what} {names[0]}{others}")
+            differences.append(f"{what} {shortened(names)}")
     shapes = [
         f"{name} is {list(found[name].shape)} in it and {list(tensor.shape)} here"
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
     if shapes:
-        others = f" and {len(shapes) - 1} others differ" if len(shapes) > 1 else ""
-        differences.append(shapes[0] + others)
+        differences.append(shortened(shapes))
     if differences:
         raise PruningError(f"{where} is of another model: {'; '.join(differences)}")
 

@@ -38,8 +38,8 @@ def add_format_flags(parser: CommandParser) -> None:
         "--tokenizer",
         type=Path,
         metavar="FOLDER",
-        help="huggingface only: the model that was imported, whose tokenizer files are copied and "
-        "whose numbers of tokens the export has (default: those of the dictionary, and no files)",
+        help="huggingface only: folder of the imported model; its tokenizer files are copied and "
+        "its token ids are used (default: fairseq's token ids, and no tokenizer files)",
     )
     parser.add_argument(
         "--remove-heads",
@@ -73,7 +73,7 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="dsp-export",
         formatter_class=argparse.HelpFormatter,
-        description="Export a checkpoint without the weights of closed heads.",
+        description="Export a trained checkpoint, with closed heads removed or set to zero.",
         epilog=f"formats: {formats}. "
         "example: dsp-export checkpoint_best.pt --format pruned --output pruned.pt",
     )

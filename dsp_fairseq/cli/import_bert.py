@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..about import USER_DIR
+from ..errors import shortened
 from ..imports.bert import TYPE_CHOICES, Import, import_bert
 from .parser import CommandParser, command, warnings_only
 
@@ -26,9 +27,7 @@ def render(done: Import) -> str:
         f"classes      {head}",
     ]
     if done.left_out:
-        more = len(done.left_out) - _MOST_NAMED
-        named = ", ".join(done.left_out[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        lines.append(f"left out     {named}")
+        lines.append(f"left out     {shortened(done.left_out, _MOST_NAMED)}")
     return "\n".join(
         [
             *lines,

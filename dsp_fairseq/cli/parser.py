@@ -32,7 +32,8 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(
             "--user-dir",
             metavar="DIR",
-            help="package that registers more model families, estimators or export formats",
+            help="package that registers model families, estimators, rankings, export formats or "
+            "evaluations of its own",
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
@@ -44,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
             const="",
             metavar="FROM",
             help="first make missing data with the recipe's command; FROM is a folder with the raw "
-            "text (Multi30k and IWSLT14; default: download it)",
+            "text (Multi30k, IWSLT14, classification; default: the recipe's own, or a download)",
         )
         self.add_argument(
             "--dry-run",
@@ -92,7 +93,7 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
 
 @contextmanager
 def warnings_only() -> Iterator[None]:
-    """Without what fairseq and the model tell at every load, which is of another use of them."""
+    """Inside, fairseq and this package log warnings only."""
     loggers = [logging.getLogger(name) for name in ("fairseq", "dsp_fairseq")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..analysis.ranked import Ranked
-from ..analysis.ranking import RANKINGS, RankingOptions
+from ..analysis.ranking import RANKINGS
 from ..export.export import Export, prune_checkpoint
 from .export import add_format_flags, format_options
 from .export import render as render_export
 from .parser import CommandParser, command, number, warnings_only
-from .rank_heads import add_batch_flags, parser_of
+from .rank_heads import add_batch_flags, options_of, parser_of
 
 _DESCRIPTION = """\
 Prune a trained dense model without training: rank its heads, keep the best K, and repair what
@@ -37,7 +37,8 @@ def _parser() -> CommandParser:
     add_format_flags(parser)
     data = parser.add_argument_group("data")
     repair = data.add_mutually_exclusive_group()
-    repair.add_argument("--no-repair", action="store_true", help="close heads and change no weight")
+    repair.add_argument("--no-repair", dest="repair_batches", action="store_const", const=0,
+                        default=_BATCHES, help="close heads and change no weight")  # fmt: skip
     repair.add_argument("--repair-batches", type=number, default=_BATCHES, metavar="B",
                         help=f"fit to B batches (default: {_BATCHES})")  # fmt: skip
     add_batch_flags(data)
@@ -49,19 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``dsp-prune``."""
     args = _parser().parse_args(argv)
     told = format_options(args)
-    options = RankingOptions(
-        args.method,
-        args.num_of_heads,
-        args.keep_at_least,
-        args.keep_at_most,
-        args.seed,
-        split=args.split,
-        max_tokens=args.max_tokens,
-        cpu=args.cpu,
-        repair_batches=0 if args.no_repair else args.repair_batches,
-        head_costs=args.head_costs,
-        cost_budget=args.cost_budget,
-    )
+    options = options_of(args)
     with warnings_only():
         ranked, export = prune_checkpoint(
             args.checkpoint, args.output, args.data, options, args.format, told

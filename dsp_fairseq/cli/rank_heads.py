@@ -79,10 +79,14 @@ def parser_of(prog: str, description: str, epilog: str) -> CommandParser:
     """A parser with the flags of all commands that choose heads without training."""
     parser = CommandParser(prog=prog, description=description + methods(), epilog=epilog)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="dense checkpoint, of dsp_transformer or stock fairseq")
+    add(
+        "checkpoint",
+        type=Path,
+        help="checkpoint with all its heads, of this package or of stock fairseq",
+    )
     add("--data", type=Path, required=True, help="folder of binarised data and dictionaries")
     add("--num-of-heads", type=int, metavar="K", help="number of heads to keep, 0..N")
-    add("--cost-budget", metavar="C", help="instead: what the heads kept may cost together")
+    add("--cost-budget", metavar="C", help="instead of K: what the heads kept may cost together")
     add("--head-costs", metavar="PRICES",
         help="what a head costs, by kind, or a file of dsp-measure")  # fmt: skip
     add("--output", type=Path, required=True, help="file to write")
@@ -93,6 +97,12 @@ def parser_of(prog: str, description: str, epilog: str) -> CommandParser:
         help="seed of random, and of the order of batches (default: 1)")  # fmt: skip
     add("--cpu", action="store_true", help="do not use a GPU")
     return parser
+
+
+def options_of(args: Namespace) -> RankingOptions:
+    """What the flags say; what a command has no flag for stays as it is."""
+    given = {f.name for f in fields(RankingOptions)} & vars(args).keys()
+    return RankingOptions(**{name: getattr(args, name) for name in given})
 
 
 def add_batch_flags(group: argparse._ArgumentGroup) -> None:
@@ -137,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             flag = unused[0].option_strings[0]
             owners = " or ".join(name for name, ranking in RANKINGS.items() if ranking.uses_data)
             raise PruningError(f"{flag} belongs to --method {owners}, not to {args.method}")
-    options = RankingOptions(**{f.name: getattr(args, f.name) for f in fields(RankingOptions)})
+    options = options_of(args)
     with warnings_only():
         ranked = rank_checkpoint(args.checkpoint, args.output, args.data, options)
     print(render(ranked, args))

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..checkpoints.checkpoint import load_checkpoint
 from ..data.batches import beside, load_split, split_batches, to_gpu
 from ..errors import PruningError
+from ..files import read_text
 from ..progress import progress
 
 _COLUMNS = ("input", "label", "prediction")
@@ -138,10 +139,9 @@ def read_tsv(path: Path) -> Predictions:
         PruningError: the file cannot be read, or holds something else.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+        lines = list(csv.reader(io.StringIO(read_text(path)), delimiter="\t"))
+    except csv.Error as error:
+        raise PruningError(f"cannot read {path}: {error}") from None
     if not lines or tuple(lines[0][: len(_COLUMNS)]) != _COLUMNS or len(lines) < 2:
         raise PruningError(f"{path} holds no predictions of dsp-predict")
     header, *rows = lines

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..checkpoints.checkpoint import load_checkpoint
+from ..checkpoints.checkpoint import peek
 from ..errors import CommandExit, PruningError, one_line
 from ..files import LAST, write_whole
 from ..pruning.resume import copy_whole, mend_checkpoints
@@ -126,7 +126,7 @@ def has_trained(run: Run) -> bool:
         return False
     if log.exists() and " | done training in " in log.read_text("utf-8", "replace"):
         return True
-    return 0 < max_update(run) <= load_checkpoint(last).updates
+    return 0 < max_update(run) <= peek(last).updates
 
 
 def _evaluate(run: Run, target: Target, lock: int) -> None:

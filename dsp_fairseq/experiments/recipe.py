@@ -240,7 +240,8 @@ def read_yaml(path: Path, loader: type[yaml.SafeLoader] = _TextLoader) -> dict[s
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
+        raise PruningError(f"cannot read {path}: {reason}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise PruningError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

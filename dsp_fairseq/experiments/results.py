@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..errors import PruningError
+from ..files import read_text
 from ..heads.family import known_kinds
 from .evaluation import DEFAULT_TASK, EVALUATIONS, Evaluation
 from .recipe import read_yaml
@@ -216,10 +217,11 @@ def read_result(folder: Path) -> dict[str, Any]:
     Raises:
         PruningError: there is none, or it cannot be read.
     """
+    path = folder / RESULT_FILE
     try:
-        return json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PruningError(f"cannot read {folder / RESULT_FILE}: {error}") from None
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise PruningError(f"cannot read {path}: {error}") from None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
+from ..checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from ..checkpoints.weights import count_parameters, slice_weights
 from ..files import LAST
 from ..pruning.flags import PruningConfig
@@ -67,7 +67,7 @@ def train_seconds(run: Run) -> float:
         return 0.0
 
     def seconds(path: Path) -> float:
-        extra = load_checkpoint(path).state.get("extra_state") or {}
+        extra = peek(path).state.get("extra_state") or {}
         return float(extra.get("previous_training_time", 0.0))
 
     # fairseq goes on counting from what the checkpoint it started from had used.

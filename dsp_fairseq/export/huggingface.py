@@ -269,7 +269,8 @@ def _weights(order: Order, form: _Form) -> tuple[dict[str, Tensor], dict[int, li
     head = _head_of(source)
     names = {f"{own}{theirs}": name for theirs, name in layer_names(source.args.encoder_layers)}
     # The pooler is a part of the encoder in BERT, and so is no layer of RoBERTa's head.
-    names |= {f"{own * dense.startswith('pooler')}{dense}": f"{head}dense", out: f"{head}out_proj"}
+    before = own if form.kind == "bert" else ""
+    names |= {f"{before}{dense}": f"{head}dense", out: f"{head}out_proj"}
     weights = dict(_tables(ours, form))
     for theirs, name in names.items():
         for part in ("weight", "bias"):

@@ -94,7 +94,7 @@ def _parse_prices(text: str, layout: HeadLayout) -> dict[str, Fraction]:
     if missing := [kind for kind in layout.kinds() if kind not in prices]:
         raise PruningError(f"--head-costs has no price for {' and '.join(missing)}: {_FORM}")
     if max(prices.values()) > _MOST_UNEQUAL * min(prices.values()):
-        raise PruningError("--head-costs: the prices differ more than a million times")
+        raise PruningError("--head-costs: the prices differ by more than a factor of a million")
     return prices
 
 

@@ -1,4 +1,4 @@
-"""What BERT and RoBERTa have in both libraries, and its names: of tensors, arguments and tokens."""
+"""The names that fairseq and transformers give to what BERT and RoBERTa are made of."""
 
 from __future__ import annotations
 

@@ -29,8 +29,9 @@ class PruningConfig(FairseqDataclass):
     num_of_heads: Optional[str] = field(
         default=None,
         metadata={
-            "help": "K, the number of attention heads to keep, 0..N (required); several, as in "
-            "6,12,24, train one model for all these budgets; validation uses the first"
+            "help": "K, the number of attention heads to keep, 0..N (required, or --cost-budget); "
+            "several, as in 6,12,24, train one model for all these budgets; validation uses the "
+            "first"
         },
     )
     head_costs: Optional[str] = field(

@@ -280,11 +280,11 @@ class HeadGates(nn.Module):
         if self.is_sampling:
             logger.warning(
                 "this training ended after %d updates, and its heads are frozen after %d: they are "
-                "not frozen; its checkpoints keep the %s of %d %s so far",
+                "not frozen; its checkpoints keep the %s so far",
                 # fairseq tells it before each update, and not after the last.
                 self.num_updates + 1,
                 self.plan.freeze_after,
-                *self._so_far(),
+                self.plan.top(),
             )
 
     def _set_frozen(self, frozen: bool) -> None:
@@ -293,12 +293,6 @@ class HeadGates(nn.Module):
         # Momentum must not move it on.
         self.optimizer_state.learns = not frozen
         self.optimizer_state.alone = self.holds_weights
-
-    def _so_far(self) -> tuple[str, int, str]:
-        """What is kept before the freeze, of how many, and by what: for messages."""
-        if isinstance(self.plan.budget, CostBudget):
-            return str(self.plan.budget), self.layout.num_heads, "by importance per cost"
-        return f"top {self.plan.budget}", self.layout.num_heads, "by importance"
 
     def _kept(self, budget: Budget) -> Tensor:
         return kept_mask(self.importance, budget, self.plan.limits)
@@ -327,8 +321,8 @@ class HeadGates(nn.Module):
         self._note_budgets()
         if self.is_sampling:
             logger.info(
-                "the heads of this checkpoint are not frozen: evaluation uses the %s of %d %s",
-                *self._so_far(),
+                "the heads of this checkpoint are not frozen: evaluation uses the %s",
+                self.plan.top(),
             )
 
     def _check_frozen(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import NotFiniteError
+from ..errors import NotFiniteError, shortened
 
 SHOWN = 20
 """How many sentences of a batch a message names."""
@@ -98,8 +98,7 @@ class UpdateWatch:
         sound = torch.stack([p.detach().isfinite().all() for p in named.values()]).tolist()
         broken = [name for name, good in zip(named, sound, strict=True) if not good]
         if broken:
-            others = f" and {len(broken) - 1} others" if len(broken) > 1 else ""
-            raise self._error([broken[0] + others])
+            raise self._error([shortened(broken)])
 
     def _error(self, broken: list[str]) -> NotFiniteError:
         verb = "is" if len(broken) == 1 else "are"

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 import torch
+from saved_models import printed_heads
 
 from dsp_fairseq.analysis.head_map import read_head_map, to_json
-from dsp_fairseq.cli.heads import main
 from dsp_fairseq.heads.layout import Site
-
-
-def _printed(capsys, *argv: Any) -> str:
-    main([str(arg) for arg in argv])
-    return capsys.readouterr().out
-
 
 # ---- text and JSON
 
@@ -25,7 +18,7 @@ def test_the_grid(gated, save, capsys):
     importance = torch.linspace(-3, 3, 36)
     model = gated(10, encoder_attention_heads=2, decoder_attention_heads=8)
     path = save(model, **{"head_gates.importance": importance})
-    assert _printed(capsys, path) == (
+    assert printed_heads(capsys, path) == (
         "encoder.self: 0 of 4 heads kept\n"
         "  layer      h0       h1    kept\n"
         "      0   -3.00    -2.83       0\n"
@@ -48,13 +41,13 @@ def test_the_grid(gated, save, capsys):
 
 @pytest.mark.parametrize("k", [0, 24])
 def test_a_budget_without_a_choice(gated, save, capsys, k):
-    summary = _printed(capsys, save(gated(k))).splitlines()[-1]
+    summary = printed_heads(capsys, save(gated(k))).splitlines()[-1]
     assert summary == f"{k} of 24 heads kept, in [brackets]; a budget without a choice"
 
 
 def test_columns_stand_in_line_whatever_the_numbers(gated, save, capsys):
     importance = torch.randn(24) * 1000
-    text = _printed(capsys, save(gated(), **{"head_gates.importance": importance}))
+    text = printed_heads(capsys, save(gated(), **{"head_gates.importance": importance}))
     rows = [line for line in text.splitlines() if line.startswith("  ")]
     assert len({len(row) for row in rows}) == 1
 
@@ -63,10 +56,10 @@ def test_json(gated, save, capsys, tmp_path):
     model = gated(6, frozen=True)
     path = save(model)
     target = tmp_path / "heads.json"
-    text = _printed(capsys, path, "--json", target)
+    text = printed_heads(capsys, path, "--json", target)
     assert text.splitlines()[-1].startswith("6 of 24 heads kept, in [brackets]; frozen; margin")
     content = json.loads(target.read_text())
-    assert content == json.loads(_printed(capsys, path, "--json", "-"))
+    assert content == json.loads(printed_heads(capsys, path, "--json", "-"))
     assert content == to_json(read_head_map(path))
     assert (content["budget"], content["num_heads"], content["frozen"]) == (6, 24, True)
     kept = {Site(site["kind"], site["layer"]): site["kept"] for site in content["sites"]}

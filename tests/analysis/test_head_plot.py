@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from saved_models import printed_heads
 
 from dsp_fairseq.analysis.head_plot import FORMATS, plot_head_map, render_plot
 from dsp_fairseq.cli.heads import main
@@ -102,15 +102,10 @@ def test_a_plot_of_equal_importance():
     assert _png_size(render_plot(_head_map(importance=torch.zeros(24)), ".png"))
 
 
-def _printed(capsys, *argv: Any) -> str:
-    main([str(arg) for arg in argv])
-    return capsys.readouterr().out
-
-
 def test_plots_are_files_of_their_kind(gated, save, capsys, tmp_path):
     path = save(gated(6, frozen=True))
     for suffix in (".png", ".svg", ".pdf", ".PNG"):
-        _printed(capsys, path, "--plot", tmp_path / f"heads{suffix}", "--force")
+        printed_heads(capsys, path, "--plot", tmp_path / f"heads{suffix}", "--force")
     width, height = _png_size((tmp_path / "heads.png").read_bytes())
     assert width > height > 300
     assert ElementTree.fromstring((tmp_path / "heads.svg").read_text()).tag.endswith("svg")

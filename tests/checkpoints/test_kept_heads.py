@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 import torch
-from saved_models import stored_config
+from saved_models import printed_heads, stored_config
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.analysis.head_plot import render_plot
-from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, Site
-
-
-def _printed(capsys, *argv: Any) -> str:
-    main([str(arg) for arg in argv])
-    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -91,11 +84,11 @@ def test_an_exported_model(exported, capsys):
     assert (head_map.frozen, head_map.budget) == (True, 3)
     kept = {site: heads for site, heads in head_map.kept.items() if heads}
     assert kept == {Site(ENCODER_SELF, 0): [1, 3], Site(DECODER_CROSS, 1): [0]}
-    text = _printed(capsys, path)
+    text = printed_heads(capsys, path)
     assert "encoder.self: 2 of 8 heads kept" in text
     assert [line.split() for line in text.splitlines()][2] == ["0", ".", "[x]", ".", "[x]", "2"]
     assert text.splitlines()[-1] == "3 of 24 heads kept, in [brackets]; frozen"
-    assert json.loads(_printed(capsys, path, "--json", "-"))["sites"][0] == {
+    assert json.loads(printed_heads(capsys, path, "--json", "-"))["sites"][0] == {
         "kind": ENCODER_SELF,
         "layer": 0,
         "kept": [1, 3],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from saved_models import PickledCode
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.errors import PruningError
@@ -53,30 +53,12 @@ def test_foreign_checkpoints(tmp_path, state, message):
         read_head_map(path)
 
 
-@pytest.fixture
-def frozen(build):
-    """The state of a model that is frozen at 6 of its 24 heads."""
-    model = build(6)
-    model.head_gates.adopt(torch.randn(24))
-    return model.state_dict()
-
-
-class _Evil:
-    """Pickled code: loading it would make a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("place", ["model", "cfg", "extra_state", "last_optimizer_state"])
 def test_pickled_code_is_refused_and_does_not_run(frozen, arguments, tmp_path, place, zipped):
     ran, path = tmp_path / "ran", tmp_path / "evil.pt"
     state = {"args": None, "cfg": {"model": arguments(6)}, "model": dict(frozen)}
-    state[place] = {**state.get(place, {}), "evil": _Evil(ran)}
+    state[place] = {**state.get(place, {}), "evil": PickledCode(ran)}
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(PruningError, match=r"it holds posix\.mkdir"):
         read_head_map(path)

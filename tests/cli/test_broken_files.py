@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -10,6 +9,7 @@ import zipfile
 
 import pytest
 import torch
+from saved_models import PickledCode
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.cli import export as export_command
@@ -105,14 +105,6 @@ def test_other_heads_of_the_same_number_and_shape_are_refused(train, copy_of_run
 # ---- hostile files
 
 
-class _Evil:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 COMMANDS = ["generate", "interactive", "validate", "resume", "restore", "finetune", "kept-heads"]
 COMMANDS += ["dsp-heads", "dsp-export", "dsp-rank-heads", "dsp-prune", "dsp-measure"]
 
@@ -123,7 +115,7 @@ def test_pickled_code_runs_in_no_command(
 ):
     path, ran = copy_of_run / "checkpoint_last.pt", tmp_path / "ran"
     state = torch.load(path, weights_only=True)
-    torch.save({**state, "extra_state": {"evil": _Evil(ran)}}, path)
+    torch.save({**state, "extra_state": {"evil": PickledCode(ran)}}, path)
     output = tmp_path / "output.pt"
     data = ("--data", str(corpus), "--num-of-heads", "6", "--output", str(output))
     validation = ("--task", "translation", "--max-tokens", "1200")

@@ -5,17 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from saved_models import printed_heads
 
 from dsp_fairseq.cli.heads import main
 from dsp_fairseq.errors import CommandExit
-
-
-def _printed(capsys, *argv: Any) -> str:
-    main([str(arg) for arg in argv])
-    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flag", ["--json", "--plot"])
@@ -25,7 +20,7 @@ def test_a_file_that_exists_stays_without_force(gated, save, capsys, tmp_path, f
     with pytest.raises(CommandExit, match="exists: give --force"):
         main([str(path), flag, str(target)])
     assert target.read_text() == "mine"
-    _printed(capsys, path, flag, target, "--force")
+    printed_heads(capsys, path, flag, target, "--force")
     assert target.read_text() != "mine"
 
 

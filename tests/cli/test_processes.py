@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from saved_models import stored_weights
 
 from dsp_fairseq.experiments.commands import train_command
 from dsp_fairseq.experiments.recipe import Recipe
@@ -202,17 +203,13 @@ def test_pipelined_holds_the_weights_in_two_processes(launch, train, tmp_path, b
     _assert_ranks_agree(ranks, 2)
     assert all(len(gates) == 2 and torch.equal(*gates) for gates in ranks[0]["drawn"].values())
     start, held, tuned = (
-        _model_at(path)
+        stored_weights(path)
         for path in (dense, folder / "checkpoint_1_4.pt", folder / "checkpoint_1_6.pt")
     )
     for name, value in start.items():
         assert torch.equal(value, held[name]), name
     assert held["head_gates.importance"].abs().max() > 0
     assert any(not torch.equal(value, tuned[name]) for name, value in start.items())
-
-
-def _model_at(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
 
 
 @pytest.fixture

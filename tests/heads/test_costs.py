@@ -53,7 +53,7 @@ def test_a_file_of_prices_is_replaced_by_what_it_says(tmp_path, write):
         ("encoder.self=1,decoder.self=-2", 3, "a kind has one price above 0"),
         ("encoder.self=1,decoder.self=inf", 3, "a kind has one price above 0"),
         ("encoder.self=1,decoder.self=", 3, "a kind has one price above 0"),
-        ("encoder.self=1e-9,decoder.self=1", 2, "differ more than a million times"),
+        ("encoder.self=1e-9,decoder.self=1", 2, "differ by more than a factor of a million"),
         ("no.yaml", 3, "cannot read --head-costs no.yaml: No such file"),
     ],
 )

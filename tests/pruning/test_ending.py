@@ -47,4 +47,4 @@ def test_the_end_is_told_once_and_of_the_latest_training(build, caplog):
             training.info("done training in 1.5 seconds")
     (said,) = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert "ended after 4 updates, and its heads are frozen after 10" in said.getMessage()
-    assert "the top 7 of 24" in said.getMessage()
+    assert "keep the top 7 heads by" in said.getMessage()
