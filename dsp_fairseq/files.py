@@ -65,6 +65,8 @@ def in_place_of(output: Path, replace_folder: bool = False) -> Iterator[Path]:
     Raises:
         PruningError: there is no writing in that folder.
     """
+    if output.is_symlink():
+        output = output.resolve()  # what it leads to is written, and it stays
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))

@@ -75,3 +75,17 @@ def test_text_is_read_or_refused_in_one_line(tmp_path):
     for name, reason in (("none", "No such file"), (".", "Is a dir"), ("latin", "not valid UTF-8")):
         with pytest.raises(PruningError, match=f"cannot read .*: .*{reason}"):
             read_text(tmp_path / name)
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path, folder):
+    target, link = tmp_path / "there/target", tmp_path / "link"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for text in ("first", "second"):
+        with in_place_of(link, replace_folder=folder) as part:
+            if folder:
+                part.mkdir()
+            (part / "a" if folder else part).write_text(text)
+        assert link.is_symlink()
+        assert (target / "a" if folder else target).read_text() == text

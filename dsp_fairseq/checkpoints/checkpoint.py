@@ -26,6 +26,9 @@ from .reading import read_state, stored_arguments
 from .validation import check_tensors
 from .weights import without_gates
 
+_EMBEDDINGS = ("encoder_embed_path", "decoder_embed_path")
+"""Arguments that name text files of embeddings; a checkpoint has these weights itself."""
+
 EXPORT_FORMAT = "dsp_format"
 """In a checkpoint of dsp-export, the number of its format."""
 
@@ -151,6 +154,10 @@ class Checkpoint:
         if isinstance(state.get("cfg"), Mapping):
             state["cfg"] = copy.deepcopy(state["cfg"])
             state["args"] = None
+            model = state["cfg"].get("model")
+            for node in (model, getattr(model, "__dict__", None)):
+                if isinstance(node, dict):
+                    node.update(dict.fromkeys(node.keys() & _EMBEDDINGS))
         # fairseq reads the number of updates here; validation scores hold numpy types.
         extra = self.state.get("extra_state") or {}
         state["extra_state"] = {k: v for k, v in extra.items() if k == "train_iterator"}

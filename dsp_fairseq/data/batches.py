@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -92,6 +93,16 @@ def sample_batches(
             f"the {split} split of {data_of(task)} holds no sentence that the model can take"
         )
     return (beside(model, batch) for batch in islice(batches, number)), number
+
+
+def without_data(task: Any) -> Any:
+    """The task with nothing loaded: what is read through it leaves the batches of a training alone.
+
+    fairseq's multilingual datasets draw anew whenever somebody asks for batches.
+    """
+    task = copy.copy(task)
+    task.datasets, task.dataset_to_epoch_iter = {}, {}
+    return task
 
 
 def to_gpu(model: BaseFairseqModel, cpu: bool) -> None:

@@ -200,9 +200,15 @@ def refuse_unreadable(folder: Path | str, split: str) -> Iterator[None]:
         ) from None
 
 
+def config_of(task: Any) -> Mapping[str, Any]:
+    """A task's configuration; fairseq's older tasks have arguments instead."""
+    config = getattr(task, "cfg", None) or getattr(task, "args", None) or {}
+    return config if isinstance(config, Mapping) else vars(config)
+
+
 def data_of(task: Any) -> str:
-    """The folders that a task reads, empty for none; fairseq's older tasks have no config."""
-    return str((task.cfg or task.args).data or "")
+    """The folders that a task reads, empty for none."""
+    return str(config_of(task).get("data") or "")
 
 
 def data_folders(paths: str) -> list[Path]:

@@ -116,11 +116,14 @@ def plain_texts(generated: Path, known: Sequence[References]) -> tuple[list[str]
         known: what :func:`~.references.read_references` gave of the same split.
 
     Raises:
-        PruningError: as :func:`~.generated.read_output`, or another number of sentences.
+        PruningError: as :func:`~.generated.read_output`, or another number of sentences, or no
+            reference is the same.
     """
     output = read_output(generated)
     check_length(output, known)
-    references, _ = references_of(output, known)
+    references, differences = references_of(output, known)
+    if len(differences) == len(references.lines):
+        raise PruningError(f"{generated} is of other data than {references.data}")
     words = [references.words(text.tokens) for text in output.hypotheses]
     return [references.plain_text(line) for line in words], references.lines
 

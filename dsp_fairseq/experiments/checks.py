@@ -40,11 +40,25 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
             of another run.
     """
     check_flags(run.recipe, run.folder)
+    check_names(run)
     check_data(run)
     if not start_is_coming:
         check_start(run)
     check_folder(run)
     check_evaluation(run.recipe)
+
+
+def check_names(run: Run) -> None:
+    """Checks the names of folders: fairseq takes ``A:B`` for a list of files.
+
+    Raises:
+        PruningError: the folder of the run has such a name.
+    """
+    if os.pathsep in str(run.folder):
+        raise PruningError(
+            f"fairseq cannot read checkpoints from {run.folder}, since it splits paths at "
+            f"{os.pathsep!r}: give another recipe name or --save-dir"
+        )
 
 
 def check_machine(run: Run) -> None:

@@ -115,7 +115,7 @@ def read_sweep(folder: Path) -> Sweep:
                 continue
             try:
                 run = _run(line, folder)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 what = f"it has no {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"line {number} is not the result of a run: {what}") from None
             runs[run.id] = run

@@ -77,7 +77,7 @@ def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]
 
 
 def _line(grid: Grid, folder: Path, name: str, method: str) -> dict[str, Any]:
-    relative = os.path.relpath(folder, grid.folder)
+    relative = os.path.relpath(folder.resolve(), grid.folder.resolve())
     own = {"id": name, "recipe": grid.recipe.name, "method": method, "folder": relative}
     return {**read_result(folder), **own}
 

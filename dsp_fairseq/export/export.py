@@ -11,7 +11,7 @@ from ..analysis.ranked import Ranked, rank_and_repair
 from ..analysis.ranking import RankingOptions
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
-from ..data.dataspec import DataSpec
+from ..data.dataspec import DataSpec, data_folders
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..evaluation.predictions import SameClasses, predict, same_classes
@@ -109,7 +109,7 @@ def prune_checkpoint(
     refuse_existing(output)
     with in_place_of(output) as part:
         ranked = rank_and_repair(source, data, options)
-        told = replace(format_options, data=data)
+        told = replace(format_options, data=data_folders(str(data))[0])
         export = write_export(ranked.checkpoint, ranked.head_map, format, output, part, told)
     return ranked, export
 

@@ -109,7 +109,9 @@ def translate(
     Raises:
         PruningError: the data cannot be read.
     """
-    overrides = {"data": str(data), **direction}
+    overrides: dict[str, Any] = {"data": str(data), **direction}
+    # These name text files, whose embeddings are in the checkpoint.
+    overrides |= {"encoder_embed_path": None, "decoder_embed_path": None}
     if budget:
         overrides["num_of_heads"] = budget
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(

@@ -25,7 +25,7 @@ from fairseq.utils import resolve_max_positions
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ..data.dataspec import DataSpec, data_folders
+from ..data.dataspec import DataSpec, config_of, data_folders
 from ..errors import CommandExit, PruningError, one_line
 from ..heads.family import architecture
 from .flags import DISTILLATION_FLAGS, forget_training, training_flag
@@ -255,9 +255,7 @@ def _check_data(checkpoint: Checkpoint, task: Any) -> None:
     Raises:
         PruningError: they are not those of this training.
     """
-    theirs, ours = checkpoint.config("task"), getattr(task, "cfg", None)
-    if ours is None:
-        return
+    theirs, ours = checkpoint.config("task"), config_of(task)
     spoken, here = DataSpec.of(theirs).flags, DataSpec.of(ours).flags
     for side in ("source_lang", "target_lang"):
         if None not in (spoken.get(side), here.get(side)) and spoken[side] != here[side]:
@@ -265,7 +263,7 @@ def _check_data(checkpoint: Checkpoint, task: Any) -> None:
                 f"{checkpoint.path} has --{side.replace('_', '-')} {spoken[side]}, and this "
                 f"training {here[side]}"
             )
-    if not isinstance(theirs.get("data"), str):
+    if not all(isinstance(config.get("data"), str) for config in (theirs, ours)):
         return
     folder, own = (data_folders(config["data"])[0] for config in (theirs, ours))
     for path in sorted(own.glob("dict*.txt")):

@@ -37,10 +37,10 @@ def updates_by_epochs(args: Any) -> int | None:
     if batches is None:
         return None
     of_process = math.ceil(batches / (training_flag(args, "distributed_world_size") or 1))
-    frequencies = list(training_flag(args, "update_freq") or [1])
+    frequencies = list(training_flag(args, "update_freq") or [1])[:epochs]
+    updates = [math.ceil(of_process / int(frequency)) for frequency in frequencies]
     # The last one holds for all further epochs.
-    frequencies += [frequencies[-1]] * (epochs - len(frequencies))
-    return sum(math.ceil(of_process / int(frequency)) for frequency in frequencies[:epochs])
+    return sum(updates) + (epochs - len(updates)) * updates[-1]
 
 
 def at_the_end(then: Callable[[], None]) -> None:

@@ -253,9 +253,16 @@ TRAINING_FLAGS = tuple(_HYDRA_GROUP)
 """The flags that do not belong to the model, but say whether it can be trained."""
 
 
+_ONLY_IN_TRAINING = (
+    *("checkpoint_activations", "offload_activations"),
+    *("encoder_embed_path", "decoder_embed_path"),
+)
+"""Flags of the model that only its training needs: to save memory, and what it starts from."""
+
+
 def forget_training(args: Namespace) -> None:
     """Takes these flags away: how a model was trained, as in 16 bits, binds nobody who reads it."""
-    for flag in TRAINING_FLAGS:
+    for flag in (*TRAINING_FLAGS, *_ONLY_IN_TRAINING):
         vars(args).pop(flag, None)
 
 

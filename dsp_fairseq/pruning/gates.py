@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,28 @@ _BEFORE_TRAINING = -1
 NEGLIGIBLE_GATE = 1e-12
 """Gates below this count as closed: their products would be denormal numbers, on which a CPU
 spends half of its time."""
+
+
+class _InParts(torch.autograd.Function):
+    """A function of importance whose graph may be walked again and again.
+
+    ``--checkpoint-activations`` goes back through each layer alone, and so to the gates several
+    times.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, importance: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.importance = importance.detach().requires_grad_()
+        with torch.enable_grad():
+            ctx.gates = draw(ctx.importance)
+        return ctx.gates.detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        if not ctx.gates.requires_grad:  # no head, or all of them
+            return None, None
+        (own,) = torch.autograd.grad(ctx.gates, ctx.importance, gradient, retain_graph=True)
+        return own, None
 
 
 class FixedHeads(nn.Module):
@@ -232,8 +255,9 @@ class HeadGates(nn.Module):
             self._gates = torch.ones_like(self.importance.detach())
             return self._gates
         noise = self._noise().to(self.importance.device)
-        gates = self.plan.estimator(
-            self.importance, self.update_budget, self.temperature, noise
+        gates = _InParts.apply(
+            self.importance,
+            lambda own: self.plan.estimator(own, self.update_budget, self.temperature, noise),
         ).to(torch.float32)
         # A shift and no selection, so that the gradient passes unchanged.
         values = gates.detach()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
-from ..data.batches import sample_batches
+from ..data.batches import sample_batches, without_data
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family
 from ..heads.layout import parse_kept_heads
@@ -115,7 +115,7 @@ class HeadPruningMixin(FairseqHooks):
         model._read_teacher = lambda: load_distillation(args, model, task)
         split, size = (training_flag(args, name) for name in ("train_subset", "max_tokens"))
         model._sample = lambda number, seed: sample_batches(
-            task, model, split or "train", size or 4096, number, seed
+            without_data(task), model, split or "train", size or 4096, number, seed
         )
         return model
 

@@ -78,6 +78,11 @@ def refuse_training(args: Any, family: Family) -> None:
             "--bf16 and --memory-efficient-bf16 of fairseq-train mean a TPU, which head pruning "
             "does not support: on a GPU use fairseq-hydra-train with common.bf16=true"
         )
+    if getattr(args, "checkpoint_activations", False) and args.pruning_mode == "pipelined":
+        raise PruningError(
+            "--checkpoint-activations computes layers again for the gradient of their weights, "
+            "which --pruning-mode pipelined does not train until the freeze: leave it out"
+        )
     without_gpu = training_flag(args, "cpu") or not torch.cuda.is_available()
     for flag in ("fp16", "amp"):
         if training_flag(args, flag) and without_gpu:

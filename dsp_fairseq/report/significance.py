@@ -123,12 +123,16 @@ def _tests(runs: Sequence[FinishedRun]) -> PairedTests:
 
 def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
     """Maps and budgets of different models would not compare."""
-    by_shape = {}
+    by_size, by_shape = {}, {}
     for run in runs:
         sizes = [(kind, len(kept), run.heads_per_layer[kind]) for kind, kept in run.kept.items()]
-        by_shape[run.evaluation.task, run.num_heads, tuple(sorted(sizes))] = run.id
-    if len(by_shape) > 1:
-        first, second, *_ = by_shape.values()
+        by_size[run.evaluation.task, run.num_heads] = run.id
+        if sizes:  # a result without a head map has none
+            by_shape[tuple(sorted(sizes))] = run.id
+    for different in (by_size, by_shape):
+        if len(different) < 2:
+            continue
+        first, second, *_ = different.values()
         raise PruningError(
             f"{first} and {second} are both of the recipe {recipe!r}, but their models have "
             "different heads or tasks: give different recipes different names"

@@ -33,6 +33,8 @@ def test_a_stock_config_becomes_a_gated_one(arguments, tmp_path, task, build_sto
         "fp16": True,
         "ddp_backend": "pytorch_ddp",
         "distributed_world_size": 8,
+        "checkpoint_activations": True,
+        "encoder_embed_path": "gone.txt",
     }
     for name in ("num_of_heads", "initial_temperature", "final_temperature", "cooldown_steps"):
         del stock[name]
@@ -54,6 +56,7 @@ def test_a_stock_config_becomes_a_gated_one(arguments, tmp_path, task, build_sto
 
     gated = DspTransformerModel.build_model(model, task)
     assert gated.head_gates.layout.num_heads == 24
+    assert not gated.cfg.checkpoint_activations
 
 
 @pytest.mark.parametrize(

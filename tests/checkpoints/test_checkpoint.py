@@ -151,7 +151,9 @@ def test_updates_and_gates(state, tmp_path, build_stock):
 
 def test_a_derived_checkpoint_shares_nothing_that_may_change(state, tmp_path):
     source = Checkpoint(tmp_path / "x.pt", state)
+    source.state["cfg"]["model"].encoder_embed_path = "gone.txt"
     derived = source.derive(tmp_path / "y.pt", {"weight": torch.ones(2)})
+    assert derived.state["cfg"]["model"].encoder_embed_path is None
     assert derived.state["extra_state"] == {"train_iterator": {"epoch": 2}}
     assert "last_optimizer_state" not in derived.state
     derived.state["cfg"]["model"].num_of_heads = "9"

@@ -91,6 +91,22 @@ def test_pipelined_is_repaired_at_the_freeze(train, folder, dense):
     assert changed and all(re.search(r"attn\.out_proj\.(weight|bias)$", name) for name in changed)
 
 
+def test_a_repair_leaves_the_batches_of_the_training_alone(train, folder):
+    """fairseq's multilingual task gives whoever asks for batches those of the training."""
+    task = ("--task", "translation_multi_simple_epoch", "--lang-pairs", "de-en", "--langs", "de,en")
+    task += ("--sampling-method", "RoundRobin", "--disable-validation", "--no-epoch-checkpoints")
+    dense = folder / "multilingual"
+    assert train(dense, *task, "--max-update", "2", "--num-of-heads", "24").status == 0
+    flags = (*task, *PIPELINED, "--finetune-from-model", dense / "checkpoint_last.pt")
+    places = []
+    for more in ((), ("--repair-batches", "2")):
+        run = folder / f"repaired{len(more)}"
+        assert train(run, *flags, *more, "--max-update", "10").status == 0
+        state = torch.load(run / "checkpoint_last.pt", weights_only=True)
+        places.append(state["extra_state"]["train_iterator"])
+    assert places[0] == places[1]
+
+
 def test_a_repaired_training_resumes_as_if_it_was_not_interrupted(train, folder, dense):
     flags = ("--pruning-mode", "pipelined", "--finetune-from-model", dense, "--repair-batches", "2")
     assert train(folder / "whole-repair", *flags).status == 0

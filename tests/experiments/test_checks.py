@@ -14,6 +14,7 @@ from dsp_fairseq.experiments.checks import (
     check_evaluation,
     check_flags,
     check_folder,
+    check_names,
     check_start,
     prepare_data,
 )
@@ -53,6 +54,12 @@ def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_pat
         PruningError, match=r"no checkpoint gone.pt to learn from: make it with: dsp-run dense"
     ):
         check_start(Run(taught, tmp_path))
+
+
+def test_a_folder_that_fairseq_takes_for_two_files_is_refused_before_training(recipe, tmp_path):
+    check_names(Run(recipe(), tmp_path / "a b'[c]"))
+    with pytest.raises(PruningError, match=r"fairseq cannot read checkpoints from .*a:b"):
+        check_names(Run(recipe(), tmp_path / "a:b"))
 
 
 def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, capfd):

@@ -34,7 +34,7 @@ def test_a_training_has_ended_by_its_updates_or_by_its_log(
     assert not has_trained(run)
     (tmp_path / LAST).write_text("")
     (tmp_path / LOG_FILE).write_text(log)
-    monkeypatch.setattr(module, "load_checkpoint", lambda _: SimpleNamespace(updates=updates))
+    monkeypatch.setattr(module, "peek", lambda _: SimpleNamespace(updates=updates))
     assert has_trained(run) is ended
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from made_up_sweep import make_sweep
 
@@ -39,6 +41,10 @@ def test_folders_without_results_are_refused(tmp_path):
         read_sweep(tmp_path)
     (tmp_path / "runs.jsonl").write_text('{"id": "a", "re')
     with pytest.raises(PruningError, match="holds no finished run yet"):
+        read_sweep(tmp_path)
+    line = json.dumps({"id": "a", "budget": float("inf")})
+    (tmp_path / "runs.jsonl").write_text(line + "\n")
+    with pytest.raises(PruningError, match="line 1 is not the result of a run"):
         read_sweep(tmp_path)
     (tmp_path / "runs.jsonl").write_text('{"id": \n{}\n')
     with pytest.raises(PruningError, match="line 1 is not JSON"):

@@ -86,6 +86,16 @@ def test_lines_of_another_grid_in_the_folder_are_kept(grid, tmp_path):
     assert {line["id"] for line in collect(other, [job])} == {"dense", "a-k6-s1", "b-k6-s1"}
 
 
+def test_a_sweep_in_a_linked_folder_finds_its_dense_run(grid, tmp_path):
+    dense = tmp_path / "dense"
+    _finish(dense)
+    (tmp_path / "far/away/real").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "far/away/real")
+    collect(grid(dense=str(dense)), [])
+    (line,) = read_lines(tmp_path / "runs/runs.jsonl")
+    assert (tmp_path / "runs" / line["folder"] / "result.json").exists()
+
+
 def test_lines_are_never_twice_and_heal(grid, tmp_path):
     made = grid()
     jobs, path = jobs_of(made), tmp_path / "runs/runs.jsonl"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pytest
 import torch
 from fairseq.logging import metrics
@@ -247,7 +249,9 @@ def test_a_teacher_of_another_shape_of_data_is_refused(pupil, teacher, task, bui
     assert "\n" not in str(error.value)
 
 
-def test_other_languages_and_symbols_are_refused(pupil, teacher, task, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has", ["cfg", "args"])
+def test_other_languages_and_symbols_are_refused(pupil, teacher, task, tmp_path, monkeypatch, has):
+    """fairseq's older tasks have arguments in place of a configuration."""
     for name, symbols in (
         ("ours", "a 1\nb 1\n"),
         ("theirs", "a 9\nc 1\n"),
@@ -258,7 +262,9 @@ def test_other_languages_and_symbols_are_refused(pupil, teacher, task, tmp_path,
     state = torch.load(teacher, weights_only=True)
     config = {"_name": "translation", "source_lang": "de", "target_lang": "en"}
     ours = {**config, "data": str(tmp_path / "ours")}
-    monkeypatch.setattr(task, "cfg", ours, raising=False)
+    kinds = {"cfg": (ours, None), "args": (None, Namespace(**ours))}
+    for name, value in zip(("cfg", "args"), kinds[has], strict=True):
+        monkeypatch.setattr(task, name, value, raising=False)
 
     def teach(**config):
         torch.save({**state, "cfg": {**state["cfg"], "task": config}}, teacher)

@@ -26,6 +26,8 @@ def _args(folder, **flags):
         ({"distributed_world_size": 2}, 6),
         ({"batch_size": None, "max_tokens": 20}, 6),
         ({"max_epoch": 0}, None),
+        ({"max_epoch": 10**9, "update_freq": [1, 2]}, 4 + (10**9 - 1) * 2),
+        ({"max_epoch": 1, "update_freq": [1, 2]}, 4),
         ({"task": "sentence_prediction"}, None),
         ({"data": None}, None),
         ({"data": "one:two"}, None),

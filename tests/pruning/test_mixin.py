@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.estimators import ESTIMATORS
 from dsp_fairseq.models.transformer import DspTransformerModel
 
 
@@ -44,16 +45,19 @@ def test_training_in_sixteen_bits_on_a_cpu(build, batch, monkeypatch):
     assert model.encoder.layers[0].fc1.weight.grad.dtype == torch.bfloat16
 
 
-def test_activation_checkpointing_gives_the_same_gradients(build, batch):
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_activation_checkpointing_gives_the_same_gradients(build, batch, name):
+    """It goes back to the gates once a layer; some estimators' graphs can be walked only once."""
     grads = []
     for flag in (False, True):
         torch.manual_seed(3)
-        model = build(6, checkpoint_activations=flag)
+        model = build(6, checkpoint_activations=flag, gate_estimator=name)
         model.train()
         model(**batch)[0].pow(2).sum().backward()
         grads.append({n: p.grad for n, p in model.named_parameters()})
-    for name, grad in grads[0].items():
-        torch.testing.assert_close(grad, grads[1][name], rtol=1e-5, atol=1e-6)
+    assert name == "random" or grads[1]["head_gates.importance"].abs().max() > 0
+    for parameter, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][parameter], rtol=1e-4, atol=1e-5)
 
 
 def test_layer_drop_leaves_the_layout_alone(build, batch):

@@ -47,6 +47,22 @@ def test_identical_outputs_are_no_significant_difference(small):
     assert recipe.against_dense["gumbel-k6-s2"].significant
 
 
+def test_a_result_without_a_head_map_is_compared_as_the_others(small):
+    lines = read_lines(small)
+    next(x for x in lines if x["id"] == "gumbel-k6-s1")["kept"] = {}
+    write_lines(small, lines)
+    (recipe,) = gather(read_sweep(small))
+    assert recipe.against_dense.keys() >= {"gumbel-k6-s1", "gumbel-k6-s2"}
+
+
+def test_an_output_of_other_data_is_left_out(small):
+    path = small / "gumbel-k6-s1/test.out"
+    path.write_text(re.sub(r"^(T-\d+\t).*$", r"\1zz yy", path.read_text(), flags=re.MULTILINE))
+    (recipe,) = gather(read_sweep(small))
+    assert "gumbel-k6-s1" not in recipe.against_dense
+    assert "gumbel-k6-s2" in recipe.against_dense
+
+
 def test_a_run_is_paired_with_the_dense_run_of_its_seed(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", ("ste",), (6,), (1, 2, 3), (2, 1), sentences=24)
     (recipe,) = gather(read_sweep(sweep))
