@@ -193,8 +193,10 @@ def main() -> None:
                 print(f"  peak memory of weights and one batch of {args.sentences[0]}, MiB:")
                 # Or freed pages of the model's making would be used again, unseen in the peak.
                 os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+                processes = get_context("forkserver")
+                processes.set_forkserver_preload(["dsp_fairseq.models.transformer"])
                 for side in SIDES:
-                    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    with ProcessPoolExecutor(1, mp_context=processes) as pool:
                         peak = pool.submit(_peak_memory, args, side, budget, kind).result()
                     print(f"  {side:<20} {peak:8.1f}")
                     figures.append({"K": budget, "mask": kind, "side": side, "peak_mib": peak})

@@ -17,7 +17,8 @@ import sys
 IMPORTED = (
     *("fairseq.checkpoint_utils", "fairseq.models.transformer", "fairseq.options"),
     *("fairseq.sequence_generator", "fairseq.tasks.translation", "fairseq.trainer"),
-    *("hydra.experimental", "sacrebleu", "sacremoses"),
+    *("hydra.experimental", "matplotlib.figure", "sacrebleu", "sacremoses"),
+    "torch._dynamo",  # which PyTorch imports for the first optimizer
 )
 
 

@@ -314,7 +314,7 @@ BENCHMARKS = {
     ),
     "scripts/bench_estimators.py": ("--heads 8", ("gumbel", "sigmoid")),
     "scripts/bench_generation.py": (
-        "--masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
+        "--shape tiny --masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
         ("dense", "masked", "frozen", "exported", "none", "ct2 pruned int8", "ideal"),
     ),
     "scripts/bench_pruning.py": (
@@ -322,7 +322,7 @@ BENCHMARKS = {
         ("dense", "fisher", "random"),
     ),
     "scripts/bench_training.py": (
-        "--tokens 64 --vocabulary 50",
+        "--shape tiny --tokens 64 --vocabulary 50",
         ("stock", "gated", "frozen", "gated, taught", "frozen, taught"),
     ),
 }
