@@ -50,6 +50,7 @@ def bleu(ranked: Ranked, args: Namespace) -> float:
             *(sys.executable, "-m", "fairseq_cli.generate", str(args.data), "--cpu"),
             *("--user-dir", str(USER_DIR), "--path", str(path), "--gen-subset", args.subset),
             *("--beam", "5", "--remove-bpe", "--required-batch-size-multiple", "1"),
+            *("--num-workers", "0"),
         ]
         threads = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
         with output.open("w") as file:

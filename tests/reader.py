@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from documentation import ROOT
-from warm_commands import MODULES, REAL, WarmCommands, WarmServer
+from warm_commands import MODULES, NO_WORKER, REAL, WarmCommands, WarmServer
 
 TINY = (
     "--cpu --num-workers 0 --max-tokens 1200 --warmup-updates 4 --lr-scheduler fixed "
@@ -113,7 +113,7 @@ class Reader:
         commands.write("dsp-measure", 'for i in 1 2 3 4 5; do once "$@" && exit; done; exit 1')
         commands.write("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):
-            short = "${TINY:+--max-len-b 20}"
+            short = NO_WORKER + " ${TINY:+--max-len-b 20}"
             commands.write(name, f'{warm} "{REAL}/{name}" "$@" --cpu {short}')
         name = "fairseq-hydra-train"
         commands.write(name, f'{warm} "{REAL}/{name}" "$@" {TINY_HYDRA}')

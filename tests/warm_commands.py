@@ -19,6 +19,9 @@ MODULES = dict(
 """command -> the module that it runs."""
 FAIRSEQ = ("train", "generate", "interactive", "preprocess", "validate", "hydra-train")
 
+NO_WORKER = "--num-workers 0"
+"""A worker of a fork ends five seconds after it is told to."""
+
 
 class WarmServer:
     """Runs commands for clients, without importing PyTorch each time.
@@ -61,7 +64,8 @@ class WarmCommands:
         self.write("python", f'case "${{1:-}}" in -m|[!-]*) {self.warm} "$@";; esac\n'
                    f'exec "{sys.executable}" "$@"')  # fmt: skip
         for name in ("torchrun", *(f"fairseq-{command}" for command in FAIRSEQ)):
-            self.write(name, f'{self.warm} "{REAL}/{name}" "$@"')
+            more = f" {NO_WORKER}" if name in ("fairseq-generate", "fairseq-validate") else ""
+            self.write(name, f'{self.warm} "{REAL}/{name}" "$@"{more}')
         for name, module in MODULES.items():
             self.write(name, f'{self.warm} -m {module} "$@"')
 
