@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def render(prices: Prices, output: Path) -> str:
         )
     quarter = sum(prices.heads.values()) // 4
     lines.append(f"wrote {output}")
-    lines.append(f"next  fairseq-train ... --head-costs {output} --cost-budget {quarter}")
+    costs_file = shlex.quote(str(output))
+    lines.append(f"next  fairseq-train ... --head-costs {costs_file} --cost-budget {quarter}")
     return "\n".join(lines)
 
 

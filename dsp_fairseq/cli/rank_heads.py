@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
@@ -34,9 +35,10 @@ def render(ranked: Ranked, args: Namespace) -> str:
         how += f", on {batches} batches of the {args.split} split"
     elif how == "random":
         how += f", seed {args.seed}"
-    use = f"dsp-predict {args.output} --data {args.data}"
+    output, data = (shlex.quote(str(path)) for path in (args.output, args.data))
+    use = f"dsp-predict {output} --data {data}"
     if ranked.checkpoint.family.translates:
-        use = f"fairseq-generate {args.data} --user-dir {USER_DIR} --path {args.output}"
+        use = f"fairseq-generate {data} --user-dir {USER_DIR} --path {output}"
     cost = "" if head_map.cost is None else f"; they cost {head_map.cost:g}"
     return "\n".join(
         [
@@ -46,8 +48,8 @@ def render(ranked: Ranked, args: Namespace) -> str:
             *([f"repaired     {ranked.repair}"] if ranked.repair else []),
             f"next         {use}",
             f"             fairseq-train ... --num-of-heads {head_map.budget} "
-            f"--finetune-from-model {args.output}",
-            f"             dsp-heads {args.output}; dsp-export {args.output} --output pruned.pt",
+            f"--finetune-from-model {output}",
+            f"             dsp-heads {output}; dsp-export {output} --output pruned.pt",
         ]
     )
 

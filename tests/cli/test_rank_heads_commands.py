@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 import torch
@@ -126,6 +127,14 @@ def test_a_ranking_is_one_function_and_one_registration(dense, score, monkeypatc
     with pytest.raises(SystemExit):
         rank_heads_command.main(["--help"])
     assert "by-number    the last heads are the best" in capsys.readouterr().out
+
+
+def test_what_it_says_to_do_next_can_be_pasted(dense, score, capsys):
+    path = score(dense, "a 'b' c.pt", method="random")
+    lines = capsys.readouterr().out.splitlines()
+    (first,) = (line for line in lines if line.startswith("next "))
+    assert shlex.split(first)[-1] == str(path)
+    assert shlex.split(lines[-1].partition(";")[0]) == ["dsp-heads", str(path)]
 
 
 def test_random_goes_by_its_seed_and_keeps_floors(dense, score):
