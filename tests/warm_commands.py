@@ -20,7 +20,7 @@ MODULES = dict(
 FAIRSEQ = ("train", "generate", "interactive", "preprocess", "validate", "hydra-train")
 
 NO_WORKER = "--num-workers 0"
-"""A worker of a fork ends five seconds after it is told to."""
+"""In the test process and in forks, a worker that loads data takes five seconds to end."""
 
 
 class WarmServer:

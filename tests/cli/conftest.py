@@ -18,6 +18,7 @@ import yaml
 from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 from tiny_data import write_pairs
+from warm_commands import NO_WORKER
 
 from dsp_fairseq import USER_DIR
 
@@ -157,8 +158,7 @@ def run(monkeypatch) -> Callable[..., Outcome]:
 
     def run_command(command: str, *arguments: str | Path, stdin: str = "") -> Outcome:
         if command in ("generate", "validate"):
-            # A worker that this process forked is waited for five seconds before it is killed.
-            arguments = (*arguments, "--num-workers", "0")
+            arguments = (*arguments, *NO_WORKER.split())
         log = io.StringIO()
         handler = logging.StreamHandler(log)
         out, status, message = io.StringIO(), 0, ""
