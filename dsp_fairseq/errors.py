@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -48,6 +49,25 @@ def exits_in_one_line(
             raise CommandExit(error) from error
 
     return wrapper
+
+
+@contextmanager
+def importing(package: str, install: str | None = None) -> Iterator[None]:
+    """Around the import of a package that not every user has.
+
+    Args:
+        package: its name.
+        install: what ``pip install`` takes (default: the name).
+
+    Raises:
+        PruningError: it cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise PruningError(
+            f"{package} cannot be imported ({error}): pip install {install or package}"
+        ) from None
 
 
 def shortened(items: Sequence[str], most: int = 1) -> str:

@@ -2,7 +2,13 @@ import pickle
 
 import pytest
 
-from dsp_fairseq.errors import CommandExit, NotFiniteError, PruningError, exits_in_one_line
+from dsp_fairseq.errors import (
+    CommandExit,
+    NotFiniteError,
+    PruningError,
+    exits_in_one_line,
+    importing,
+)
 
 
 @exits_in_one_line
@@ -32,3 +38,14 @@ def test_errors_survive_the_way_between_processes():
     error = pickle.loads(pickle.dumps(PruningError("give K")))
     assert isinstance(error, PruningError)
     assert error.message == "give K"
+
+
+def test_an_import_that_fails_says_what_to_install():
+    with importing("json"):
+        import json
+    assert json.dumps(1) == "1"
+    with pytest.raises(PruningError) as stop, importing("nothing", "'x[y]'"):
+        import nothing  # noqa: F401
+    assert str(stop.value) == (
+        "nothing cannot be imported (No module named 'nothing'): pip install 'x[y]'"
+    )

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import PruningError
+from ..errors import importing
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
 
 # fairseq's import sets the root logger to DEBUG, and matplotlib then tells of every font.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
-try:
+with importing("matplotlib"):
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
-except ImportError as error:
-    raise PruningError(f"pictures need matplotlib ({error}): pip install matplotlib") from None
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

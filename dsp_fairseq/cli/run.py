@@ -24,7 +24,7 @@ from ..experiments.progress import stage_of
 from ..experiments.recipe import parse_assignments
 from ..experiments.run import Run, default_folder, is_done, read_run
 from ..experiments.summary import render
-from .parser import CommandParser, command
+from .parser import CommandParser, command, number
 
 
 def _parser() -> CommandParser:
@@ -66,10 +66,13 @@ run; a run.yaml repeats a run.""",
         "can be repeated",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="P", help="processes that train together, one per GPU"
+        "--processes",
+        type=number,
+        metavar="P",
+        help="processes that train together, one per GPU",
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="CPU threads per process (default: 1)"
+        "--threads", type=number, metavar="N", help="CPU threads per process (default: 1)"
     )
     parser.add_run_flags()
     return parser
@@ -129,9 +132,6 @@ def _progress_shown(run: Run) -> Iterator[None]:
 
 def with_arguments(run: Run, args: argparse.Namespace) -> Run:
     """The run with what the command line changes."""
-    for name in ("processes", "threads"):
-        if (number := getattr(args, name)) is not None and number < 1:
-            raise PruningError(f"--{name} {number} must be 1 or more")
     flags = parse_assignments(args.set)
     if args.num_of_heads is not None:
         flags["num-of-heads"] = args.num_of_heads

@@ -14,7 +14,6 @@ import rich.console
 import rich.live
 import rich.table
 
-from ..errors import PruningError
 from ..experiments.checks import check_flags, prepare_data
 from ..experiments.commands import commands_of
 from ..experiments.evaluation import Evaluation, evaluation_of
@@ -25,7 +24,7 @@ from ..experiments.processes import interrupt, stop_all
 from ..experiments.results import RUNS_FILE
 from ..experiments.run import BEST
 from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
-from .parser import CommandParser, command
+from .parser import CommandParser, command, number
 
 
 def render_table(
@@ -132,16 +131,14 @@ The same command continues an interrupted sweep.""",
         help="local: processes on this machine (default); submitit: jobs on a Slurm cluster",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="J", help="runs at the same time (default: 1)"
+        "--jobs", type=number, default=1, metavar="J", help="runs at the same time (default: 1)"
     )
     parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="CPU threads per run (default: 1)"
+        "--threads", type=number, default=1, metavar="N", help="CPU threads per run (default: 1)"
     )
     parser.add_run_flags()
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
-    if args.jobs < 1 or args.threads < 1:
-        raise PruningError("--jobs and --threads must be 1 or more")
     grid = load_grid(args.grid, args.threads)
     jobs = jobs_of(grid, args.threads)
     if args.dry_run:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import PruningError, one_line
+from ..errors import PruningError, importing, one_line
 from .processes import interrupt
 from .run import Run
 
@@ -97,12 +97,8 @@ class SubmititLauncher:
     def __init__(
         self, attempt: Attempt, folder: Path, limit: int, parameters: Mapping[str, Any]
     ) -> None:
-        try:
+        with importing("submitit"):
             import submitit
-        except ImportError as error:
-            raise PruningError(
-                f"--launcher submitit needs submitit ({error}): pip install submitit"
-            ) from None
         self.limit = limit
         self._submission = Submission(attempt)
         parameters = {"timeout_min": 24 * 60, "name": "dsp-sweep", **parameters}

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..data.dataspec import check_dictionaries
-from ..errors import PruningError
+from ..errors import PruningError, importing
 from ..modules.attention import GatedAttention
 from ..modules.head_rows import change_rows, spread_rows
 from .exporter import Exporter, Order, register_exporter
@@ -63,11 +63,9 @@ class CTranslate2Exporter(Exporter):
 
 
 def _ctranslate2() -> Any:
-    try:
+    with importing("ctranslate2"):
         import ctranslate2
         import ctranslate2.converters
-    except ImportError:
-        raise PruningError("CTranslate2 is not installed: pip install ctranslate2") from None
     return ctranslate2
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.weights import slice_weights, zero_weights
-from ..errors import PruningError
+from ..errors import PruningError, importing
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
 from ..imports.huggingface import CONFIG, WEIGHTS, PretrainedFolder
@@ -344,13 +344,9 @@ def _config(source: Checkpoint, form: _Form, weights: Mapping[str, Tensor]) -> d
 
 
 def _save(weights: dict[str, Tensor], signature: str, part: Path, output: Path) -> None:
-    try:
+    with importing("safetensors", "'dsp-fairseq[nli]'"):
         from safetensors import SafetensorError
         from safetensors.torch import save_file
-    except ImportError:
-        raise PruningError(
-            "the package safetensors is missing: pip install 'dsp-fairseq[nli]'"
-        ) from None
     try:
         save_file(weights, part / WEIGHTS, {"format": "pt", "dsp_signature": signature})
     except (SafetensorError, OSError) as error:
@@ -361,12 +357,8 @@ def _save(weights: dict[str, Tensor], signature: str, part: Path, output: Path) 
 
 
 def _load(folder: Path) -> Any:
-    try:
+    with importing("transformers"):
         import transformers
-    except ImportError:
-        raise PruningError(
-            "--check of --format huggingface needs transformers: pip install transformers"
-        ) from None
     return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import PruningError
+from ..errors import PruningError, importing
 from ..files import read_text
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -81,12 +81,8 @@ class PretrainedFolder:
         Raises:
             PruningError: the package safetensors is missing, or the file is damaged.
         """
-        try:
+        with importing("safetensors", "'dsp-fairseq[nli]'"):
             from safetensors import SafetensorError, safe_open
-        except ImportError:
-            raise PruningError(
-                "the package safetensors is missing: pip install 'dsp-fairseq[nli]'"
-            ) from None
         model = f"{self.config.get('model_type')}."
         found = {}
         try:
@@ -130,12 +126,8 @@ class PretrainedFolder:
         Raises:
             PruningError: the package tokenizers is missing; there is no tokenizer, or a bad one.
         """
-        try:
+        with importing("tokenizers", "'dsp-fairseq[nli]'"):
             from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer, Tokenizer
-        except ImportError:
-            raise PruningError(
-                "the package tokenizers is missing: pip install 'dsp-fairseq[nli]'"
-            ) from None
         whole, words, numbers, merges = (self.path / name for name in _TOKENIZERS)
         said = self.path / _TOKENIZER_CONFIG
         said = _json(said) if said.is_file() else {}

@@ -276,7 +276,7 @@ def test_a_check_without_transformers(original, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     _, path = original("bert")
     _load(path, tmp_path)
-    with pytest.raises(PruningError, match="needs transformers: pip install transformers"):
+    with pytest.raises(PruningError, match=r"transformers cannot be .* pip install transformers"):
         export_checkpoint(path, tmp_path / "out", "huggingface", check=tmp_path / "data")
     assert not (tmp_path / "out").exists()
 
