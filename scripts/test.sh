@@ -14,6 +14,8 @@ fi
 bash scripts/setup.sh
 # One thread a process: the tests run in parallel, and sums of floats then have one order.
 export OMP_NUM_THREADS=1
+# Hundreds of commands import the package, which is compiled once.
+unset PYTHONDONTWRITEBYTECODE
 .venv/bin/ruff check .
 .venv/bin/ruff format --check --quiet .
 .venv/bin/mypy

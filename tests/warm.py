@@ -15,9 +15,10 @@ import socket
 import sys
 
 IMPORTED = (
-    *("fairseq.checkpoint_utils", "fairseq.models.transformer", "fairseq.options"),
-    *("fairseq.sequence_generator", "fairseq.tasks.translation", "fairseq.trainer"),
-    *("hydra.experimental", "matplotlib.figure", "sacrebleu", "sacremoses"),
+    *("fairseq.checkpoint_utils", "fairseq.data.data_utils_fast", "fairseq.models.transformer"),
+    *("fairseq.options", "fairseq.quantization_utils", "fairseq.sequence_generator"),
+    *("fairseq.tasks.translation", "fairseq.trainer", "hydra.experimental", "markdown_it"),
+    *("matplotlib.figure", "sacrebleu.significance", "sacremoses"),
     "torch._dynamo",  # which PyTorch imports for the first optimizer
 )
 
@@ -35,11 +36,15 @@ def ask(address: str, arguments: list[str]) -> int:
 
 def serve(address: str) -> None:
     """Answers clients until it is killed, or who started it is: then its input ends."""
+    import gc
     from importlib import import_module
 
     for name in IMPORTED:
         import_module(name)
     _compose_once()
+    # The forks need not look for garbage in what is here.
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
