@@ -13,7 +13,7 @@ import gc
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,8 +24,10 @@ import torch
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 
+from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
 from dsp_fairseq.checkpoints.weights import without_gates, zero_weights
+from dsp_fairseq.errors import PruningError, exits_in_one_line
 from dsp_fairseq.export.ctranslate2 import write_ctranslate2
 from dsp_fairseq.heads.family import family_of
 from dsp_fairseq.heads.layout import HeadLayout
@@ -133,11 +135,10 @@ def _multiply_by_zero(model: nn.Module, layout: HeadLayout, mask: Tensor) -> Non
         attention.out_proj.register_forward_pre_hook(lambda _, x, scale=scale: (x[0] * scale,))
 
 
-def _peak_memory(args: Namespace, side: str, budget: int, kind: str) -> float:
+def _peak_memory(args: Namespace, side: str, budget: int, mask: Tensor) -> float:
     """MiB that weights and one batch need at most, measured in a process of its own."""
     benchmark.prepare(args)
     bench = Bench(args)
-    mask = benchmark.make_mask(bench.layout, budget, kind)
     model = bench.model(side, budget, mask)
     generate = bench.generate(model, args.sentences[0])
     bench.weights = {}
@@ -149,15 +150,29 @@ def _peak_memory(args: Namespace, side: str, budget: int, kind: str) -> float:
     return weights + _status("VmHWM") - before
 
 
+def _masks(args: Namespace, layout: HeadLayout) -> Iterator[tuple[str, Tensor]]:
+    for budget in args.num_of_heads or [layout.num_heads // 4]:
+        for kind in args.masks:
+            yield kind, benchmark.make_mask(layout, budget, kind)
+    for path in args.heads_of:
+        head_map = read_head_map(path)
+        if (head_map.layout.sites, head_map.layout.heads) != (layout.sites, layout.heads):
+            raise PruningError(f"{path} has {head_map.layout}, --shape {args.shape} has {layout}")
+        yield str(path), head_map.mask
+
+
 def _status(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
+@exits_in_one_line
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=7)
     parser.add_argument("--shape", choices=benchmark.SHAPES, default="tiny")
     benchmark.add_masks(parser)
+    parser.add_argument("--heads-of", type=Path, nargs="+", default=[], metavar="CHECKPOINT",
+                        help="also those heads that models of this shape keep")  # fmt: skip
     parser.add_argument("--sentences", type=int, nargs="+", default=[32, 1], help="batch sizes")
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--length", type=int, default=24, help="forced output length")
@@ -169,37 +184,34 @@ def main() -> None:
     bench = Bench(args)
     n = bench.layout.num_heads
     figures = []
-    for budget in args.num_of_heads or [n // 4]:
-        for kind in args.masks:
-            mask = benchmark.make_mask(bench.layout, budget, kind)
-            models = {side: bench.model(side, budget, mask) for side in SIDES}
-            for sentences in args.sentences:
-                sides = {side: bench.generate(model, sentences) for side, model in models.items()}
-                if args.ctranslate2:
-                    for name, k, which in (("dense", n, torch.ones(n)), ("pruned", budget, mask)):
-                        for q in ("float32", "int8"):
-                            sides[f"ct2 {name} {q}"] = bench.ctranslate2(k, which, q, sentences)
-                seconds = benchmark.interleave(sides, args.repeats, warm_up=2)
-                print(
-                    f"{args.shape}, K = {budget} of {n}, {kind} mask, batch {sentences}, "
-                    f"beam {args.beam}, {args.length} tokens, {args.threads} threads, "
-                    f"{args.repeats} rounds"
-                )
-                benchmark.print_speeds(seconds, budget / n)
-                figures.append(
-                    {"K": budget, "mask": kind, "sentences": sentences, "seconds": seconds}
-                )
-            if args.memory:
-                print(f"  peak memory of weights and one batch of {args.sentences[0]}, MiB:")
-                # Or freed pages of the model's making would be used again, unseen in the peak.
-                os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
-                processes = get_context("forkserver")
-                processes.set_forkserver_preload(["dsp_fairseq.models.transformer"])
-                for side in SIDES:
-                    with ProcessPoolExecutor(1, mp_context=processes) as pool:
-                        peak = pool.submit(_peak_memory, args, side, budget, kind).result()
-                    print(f"  {side:<20} {peak:8.1f}")
-                    figures.append({"K": budget, "mask": kind, "side": side, "peak_mib": peak})
+    for kind, mask in _masks(args, bench.layout):
+        budget = int(mask.sum())
+        models = {side: bench.model(side, budget, mask) for side in SIDES}
+        for sentences in args.sentences:
+            sides = {side: bench.generate(model, sentences) for side, model in models.items()}
+            if args.ctranslate2:
+                for name, k, which in (("dense", n, torch.ones(n)), ("pruned", budget, mask)):
+                    for q in ("float32", "int8"):
+                        sides[f"ct2 {name} {q}"] = bench.ctranslate2(k, which, q, sentences)
+            seconds = benchmark.interleave(sides, args.repeats, warm_up=2)
+            print(
+                f"{args.shape}, K = {budget} of {n}, {kind} mask, batch {sentences}, "
+                f"beam {args.beam}, {args.length} tokens, {args.threads} threads, "
+                f"{args.repeats} rounds"
+            )
+            benchmark.print_speeds(seconds, budget / n)
+            figures.append({"K": budget, "mask": kind, "sentences": sentences, "seconds": seconds})
+        if args.memory:
+            print(f"  peak memory of weights and one batch of {args.sentences[0]}, MiB:")
+            # Or freed pages of the model's making would be used again, unseen in the peak.
+            os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+            processes = get_context("forkserver")
+            processes.set_forkserver_preload(["dsp_fairseq.models.transformer"])
+            for side in SIDES:
+                with ProcessPoolExecutor(1, mp_context=processes) as pool:
+                    peak = pool.submit(_peak_memory, args, side, budget, mask).result()
+                print(f"  {side:<20} {peak:8.1f}")
+                figures.append({"K": budget, "mask": kind, "side": side, "peak_mib": peak})
     benchmark.write_json(args.json, {"shape": args.shape, "runs": figures})
 
 

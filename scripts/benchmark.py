@@ -29,7 +29,7 @@ from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout
 
-MASKS = ("even", "concentrated")
+MASKS = ("even", "concentrated", "random", "limited")
 
 SHAPES = {
     "tiny": "dsp_transformer_tiny",
@@ -102,16 +102,24 @@ def make_batch(
 
 
 def make_mask(layout: HeadLayout, budget: int, kind: str) -> Tensor:
-    """K heads: ``even``, one a site in turn; ``concentrated``, whole sites from the top down."""
+    """K heads.
+
+    ``even``: one a site in turn; ``concentrated``: whole sites from the top down; ``random``: any;
+    ``limited``: any, but at most two of a site.
+    """
     sites = sorted(layout.sites, key=lambda site: -site.layer)
     heads = dict(zip(layout.sites, layout.heads, strict=True))
     if kind == "even":
         order = [(site, h) for h in range(max(layout.heads)) for site in sites if h < heads[site]]
     else:
         order = [(site, h) for site in sites for h in range(heads[site])]
-    kept: dict[Any, list[int]] = {}
-    for site, head in order[:budget]:
-        kept.setdefault(site, []).append(head)
+    if kind in ("random", "limited"):
+        random.Random(1).shuffle(order)
+    most = 2 if kind == "limited" else len(order)
+    kept: dict[Any, list[int]] = {site: [] for site in sites}
+    for site, head in order:
+        if sum(map(len, kept.values())) < budget and len(kept[site]) < most:
+            kept[site].append(head)
     return layout.mask(kept)
 
 
@@ -202,7 +210,7 @@ def parser(description: str, repeats: int) -> argparse.ArgumentParser:
 def add_masks(parser: argparse.ArgumentParser) -> None:
     """The flags of those that compare pruned models: budgets, and kinds of :func:`make_mask`."""
     parser.add_argument("--num-of-heads", type=int, nargs="+", help="K (default: a quarter)")
-    parser.add_argument("--masks", choices=MASKS, nargs="+", default=list(MASKS))
+    parser.add_argument("--masks", choices=MASKS, nargs="+", default=list(MASKS[:2]))
 
 
 def prepare(args: Namespace) -> None:
