@@ -125,6 +125,10 @@ def _read_objects(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
         for name, value in zip(names, values, strict=True):
             if not isinstance(value, str):
                 raise TextError(f"{place}: {name} is {json.dumps(value)}, where text has to be")
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise TextError(
+                    f"{place}: {name} has half a character (\\uD800 to \\uDFFF); mend it"
+                )
         yield place, values[0], values[1:]
 
 

@@ -19,6 +19,7 @@ WHOLE = "all"
 HELD_OUT_SHARE = 0.05
 HELD_OUT_MOST = 2000
 NLI_LABELS = ("entailment", "neutral", "contradiction")
+RESERVED = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 MOST_CLASSES = 1000
 """More labels in a file are sentences in the wrong column."""
 
@@ -105,6 +106,11 @@ def check_labels(labels: Sequence[str], splits: Mapping[str, Sequence[Example]])
     """Refuse a label that is none of the classes, and less than two classes."""
     if len(labels) < 2:
         raise TextError(f"the only label is {', '.join(labels)}; give text of two classes or more")
+    for label in labels:
+        if label in RESERVED or label.startswith("madeupword"):
+            raise TextError(
+                f"label {label!r} is a symbol of fairseq's; give the class another name"
+            )
     for examples in splits.values():
         for example in examples:
             if example.label not in labels:

@@ -36,7 +36,8 @@ class _Member:
     Attributes:
         standing: ``dense``, ``frozen`` or ``exported``.
         heads: None for a model without gates, such as fairseq's own.
-        structure: the architecture, and the family's arguments that change the function.
+        structure: the architecture, the family's arguments that change the function, and what
+            the checkpoint says of its data.
         tensors: per name its shape and dtype, and the first name that shares its memory.
         fixed: the tensors that must be equal: integers, and gates other than importance.
         digest: of all weights.
@@ -70,7 +71,7 @@ class _Member:
             checkpoint.updates,
             _standing(checkpoint, heads),
             heads,
-            {"architecture": architecture(args), **structure},
+            {"architecture": architecture(args), **structure, **checkpoint.data_state},
             tensors,
             {name: value for name, value in weights.items() if _is_fixed(name, value)},
             digest_of(weights),
@@ -115,8 +116,9 @@ def _check_same(first: _Member, other: _Member) -> None:
         )
     different = f"{a} and {b} are different models: "
     for name, value in first.structure.items():
-        if other.structure[name] != value:
-            raise PruningError(f"{different}{name} is {value} and {other.structure[name]}")
+        found = other.structure.get(name, value)
+        if found != value:
+            raise PruningError(f"{different}{name} is {value} and {found}")
     if first.heads is not None and other.heads is not None:
         ours, theirs = first.heads.layout, other.heads.layout
         if (ours.sites, ours.heads) != (theirs.sites, theirs.heads):

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
 from ..data.batches import to_gpu
-from ..data.dataspec import data_of
+from ..data.dataspec import data_of, refuse_other_data
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.costs import resolve_costs
@@ -95,6 +95,7 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
+    refuse_other_data(dense.data_state, task)
     build = partial(build_gated, config["model"], dense, task)
     model = build()
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))

@@ -109,6 +109,11 @@ class Checkpoint:
         return (vars(node) if isinstance(node, Namespace) else node) or {}
 
     @property
+    def data_state(self) -> Mapping[str, Any]:
+        """What the task stored of its data, such as the classes; empty where it did not."""
+        return self.state.get("task_state") or {}
+
+    @property
     def updates(self) -> int:
         """The number of updates that it was trained for; 0 where it does not say."""
         history = self.state.get("optimizer_history") or [{}]

@@ -229,3 +229,21 @@ def check_dictionaries(folder: Path) -> None:
 def _languages(folder: Path) -> list[str]:
     names = (path.name for path in folder.glob("dict.*.txt"))
     return sorted(name.removeprefix("dict.").removesuffix(".txt") for name in names)
+
+
+def refuse_other_data(stored: Mapping[str, Any], task: Any) -> None:
+    """Has a task compare its data with what a checkpoint stored of its own.
+
+    fairseq does so only where it loads a model for evaluation.
+
+    Raises:
+        PruningError: they are different.
+    """
+    if hasattr(task, "refuse_other"):
+        task.refuse_other(stored)
+
+
+def symbols_of(dictionary: Path) -> list[str]:
+    """The symbols in a file that fairseq-preprocess wrote."""
+    lines = dictionary.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.rpartition(" ")[0] for line in lines]

@@ -154,9 +154,16 @@ def _spec(args: Any, model: Any, encoder: dict[str, int], decoder: dict[str, int
         "layernorm_embedding": bool(args.layernorm_embedding),
     }
     projected = model.decoder.project_out_dim is not None
+    no_norm = bool(getattr(args, "no_decoder_final_norm", False))
     spec = TransformerSpec(
         TransformerEncoderSpec(args.encoder_layers, **encoder, **shared),
-        TransformerDecoderSpec(args.decoder_layers, project_in_out=projected, **decoder, **shared),
+        TransformerDecoderSpec(
+            args.decoder_layers,
+            project_in_out=projected,
+            no_final_norm=no_norm,
+            **decoder,
+            **shared,
+        ),
     )
     if projected:
         del spec.decoder.project_in  # a translation model has none

@@ -246,7 +246,7 @@ def _check_vocabulary(source: Checkpoint, tokens: list[str], size: int, folder: 
     dictionary = Dictionary()
     for token in (*tokens[4:-1], "<mask>"):
         dictionary.add_symbol(token)
-    known = (source.state.get("task_state") or {}).get("vocabulary")
+    known = source.data_state.get("vocabulary")
     if len(tokens) != size or known not in (None, task_state([], dictionary)["vocabulary"]):
         raise PruningError(
             f"the tokenizer of {folder} has {len(tokens)} tokens, and they are not the {size} of "
@@ -317,7 +317,7 @@ def _config(source: Checkpoint, form: _Form, weights: Mapping[str, Tensor]) -> d
         for name in ("word", "position", "token_type")
     }
     classes = weights[f"{CLASSIFIER[form.kind][1]}.bias"].numel()
-    labels = (source.state.get("task_state") or {}).get("labels")
+    labels = source.data_state.get("labels")
     labels = labels or [f"LABEL_{number}" for number in range(classes)]
     theirs = {ours: name for name, ours in reversed(ACTIVATIONS.items())}
     name = {"bert": "Bert", "roberta": "Roberta"}[form.kind]

@@ -80,6 +80,7 @@ def parse_limits(
     for budget in budgets:
         if isinstance(budget, CostBudget):
             _check_floors(at_least, first, budget)
+            _check_ceilings(at_most, [*first, *rest], budget)
         elif budget < least:
             raise PruningError(
                 f"--keep-at-least {at_least} asks for more heads than --num-of-heads: "
@@ -99,6 +100,20 @@ def _check_floors(at_least: str, heads: Sequence[int], budget: CostBudget) -> No
         raise PruningError(
             f"--keep-at-least {at_least} asks for more than --cost-budget pays for: "
             f"{float(budget.limit):g} is below the {float(cost):g} that these heads cost"
+        )
+
+
+def _check_ceilings(at_most: str, heads: Sequence[int], budget: CostBudget) -> None:
+    costs = [budget.costs[head] for head in heads]
+    if sum(costs) < budget.limit:
+        raise PruningError(
+            f"--keep-at-most {at_most} allows heads that cost {float(sum(costs)):g}, and "
+            f"--cost-budget is {float(budget.limit):g}"
+        )
+    if 0 < budget.limit < min(costs, default=0):
+        raise PruningError(
+            f"--cost-budget {float(budget.limit):g} pays for none of the heads that --keep-at-most "
+            f"{at_most} allows: the cheapest costs {float(min(costs)):g}"
         )
 
 

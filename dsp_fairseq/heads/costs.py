@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ _FORM = (
     "file of dsp-measure"
 )
 _MOST_UNEQUAL = 10**6
+_MOST = 1e100
+_NEAR = Fraction(1, 1000)
+"""Prices of dsp-measure are rounded: N of these heads cost N to so much of it."""
 
 
 def resolve_costs(text: str) -> str:
@@ -29,7 +33,7 @@ def resolve_costs(text: str) -> str:
     Raises:
         PruningError: there is no such file, or it holds no prices.
     """
-    if "=" in text:
+    if "=" in text and not os.path.isfile(text):
         return text
     path = Path(text)
     try:
@@ -53,6 +57,9 @@ def parse_cost_budget(head_costs: Any, cost_budget: Any, layout: HeadLayout) -> 
         cost_budget: of ``--cost-budget``.
         layout: the model's heads.
 
+    Returns:
+        the budget; what all heads cost, where C is nearly that.
+
     Raises:
         PruningError: one of the two is missing; a kind without a price, or a price that is not
             positive; a budget outside of what no and all heads cost, or that pays for none.
@@ -65,6 +72,8 @@ def parse_cost_budget(head_costs: Any, cost_budget: Any, layout: HeadLayout) -> 
     limit = _number(cost_budget)
     kinds = [site.kind for site in layout.sites for _ in layout.range(site)]
     budget = CostBudget(tuple(prices[kind] for kind in kinds), limit or Fraction())
+    if limit is not None and abs(limit - budget.total) < min(budget.total * _NEAR, *budget.costs):
+        return replace(budget, limit=budget.total)
     if limit is None or not 0 <= limit <= budget.total:
         raise PruningError(
             f"--cost-budget {cost_budget} is not a number from 0 to {float(budget.total):g}, which "
@@ -105,4 +114,4 @@ def _number(text: Any) -> Fraction | None:
     except (TypeError, ValueError):
         return None
     # By way of a float, whose digits are few whatever was written.
-    return Fraction(repr(value)) if math.isfinite(value) else None
+    return Fraction(repr(value)) if abs(value) < _MOST else None

@@ -325,6 +325,7 @@ def _heads(
     dense, out = CLASSIFIER[kind]
     classes = taker.tensors.get(f"{out}.bias", torch.empty(0)).numel()
     if taker.has(f"{dense}.weight") and classes > 1:
+        _check_classifier(taker.folder)
         prefix = f"classification_heads.{HEAD}"
         weights |= taker.layer(dense, f"{prefix}.dense") | taker.layer(out, f"{prefix}.out_proj")
         return {}, _labels(taker.folder, classes)
@@ -346,6 +347,22 @@ def head_labels(folder: PretrainedFolder) -> list[str]:
     kind = architecture(folder)
     layers = tuple(layer for pair in CLASSIFIER.values() for layer in pair)
     return _heads(_Taker(folder, folder.tensors(layers)), kind, {})[1]
+
+
+def _check_classifier(folder: PretrainedFolder) -> None:
+    """Layers of the same names label words, or answer several questions at once."""
+    for name in folder.config.get("architectures") or []:
+        if not str(name).endswith("ForSequenceClassification"):
+            raise PruningError(
+                f"{folder.path / CONFIG}: its head is that of {name}, not of a classifier of "
+                "sentences (ForSequenceClassification)"
+            )
+    problem = folder.config.get("problem_type")
+    if problem not in (None, "single_label_classification"):
+        raise PruningError(
+            f"{folder.path / CONFIG}: problem_type {problem}, where one class of several is chosen "
+            "(single_label_classification)"
+        )
 
 
 def _labels(folder: PretrainedFolder, classes: int) -> list[str]:
@@ -417,9 +434,6 @@ def _build(source: _Source, dictionary: Dictionary) -> Any:
 
 def _state(source: _Source, dictionary: Dictionary) -> dict[str, Any]:
     """What fairseq-train would have written before its first update."""
-    known = task_state(source.labels, dictionary)
-    if not source.labels:
-        del known["labels"]
     criterion = {"classification_head_name": HEAD, "regression_target": False}
     task = {
         "_name": "dsp_sentence_prediction",
@@ -432,6 +446,11 @@ def _state(source: _Source, dictionary: Dictionary) -> dict[str, Any]:
     }
     if source.folder.config["model_type"] == "roberta":
         task["separator_token"] = dictionary.eos()
+    known = task_state(source.labels, dictionary)
+    if source.labels:
+        known |= {name: task.get(name) for name in ("init_token", "separator_token")}
+    else:
+        del known["labels"]
     return {
         "args": None,
         "cfg": {

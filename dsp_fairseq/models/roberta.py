@@ -165,7 +165,10 @@ class _GatedRoberta(RobertaModel):
                 flag = name.replace("_", "-")
                 raise PruningError(f"--{flag} is not supported by {ROBERTA.name}")
         args.max_positions = getattr(args, "max_positions", None) or task.max_positions()
-        return cls(args, GatedRobertaEncoder(args, task.source_dictionary))
+        model = cls(args, GatedRobertaEncoder(args, task.source_dictionary))
+        # A function, since copies of a model copy what it has.
+        model._task = lambda: task
+        return model
 
     def forward(self, src_tokens: Tensor, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """As fairseq's; gates were drawn before, in float32."""
@@ -209,8 +212,9 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
     def _check_start(self) -> None:
         """The same weights would be another function with other flags than they were made for."""
         path = start_file(self.args)
-        start = peek(path).args if path else None
-        if start is None or model_name(start) not in (ROBERTA.name, ROBERTA.dense):
+        checkpoint = peek(path) if path else None
+        start = checkpoint.args if checkpoint else None
+        if checkpoint is None or model_name(start) not in (ROBERTA.name, ROBERTA.dense):
             return
         for name in ROBERTA.structure:
             found, own = getattr(start, name, _ADDED.get(name)), getattr(self.args, name)
@@ -219,6 +223,10 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
                     f"{path} is a model with --{name.replace('_', '-')} {found}, and this training "
                     f"has {own}: its weights need the same"
                 )
+        if hasattr(self._task(), "refuse_other_start"):
+            pipelined = isinstance(self.head_gates, HeadGates) and self.head_gates.plan.pipelined
+            tuned = training_flag(self.args, "finetune_from_model") == str(path)
+            self._task().refuse_other_start(checkpoint.data_state, tuned and not pipelined)
 
     # ---- classification heads
 

@@ -25,7 +25,7 @@ from fairseq.utils import resolve_max_positions
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ..data.dataspec import DataSpec, config_of, data_folders
+from ..data.dataspec import DataSpec, config_of, data_folders, refuse_other_data, symbols_of
 from ..errors import CommandExit, PruningError, one_line
 from ..heads.family import architecture
 from .flags import DISTILLATION_FLAGS, forget_training, training_flag
@@ -255,6 +255,7 @@ def _check_data(checkpoint: Checkpoint, task: Any) -> None:
     Raises:
         PruningError: they are not those of this training.
     """
+    refuse_other_data(checkpoint.data_state, task)
     theirs, ours = checkpoint.config("task"), config_of(task)
     spoken, here = DataSpec.of(theirs).flags, DataSpec.of(ours).flags
     for side in ("source_lang", "target_lang"):
@@ -268,13 +269,8 @@ def _check_data(checkpoint: Checkpoint, task: Any) -> None:
     folder, own = (data_folders(config["data"])[0] for config in (theirs, ours))
     for path in sorted(own.glob("dict*.txt")):
         other = folder / path.name
-        if other.is_file() and _symbols(other) != _symbols(path):
+        if other.is_file() and symbols_of(other) != symbols_of(path):
             raise PruningError(
                 f"{checkpoint.path} was trained with other symbols in {other} than {path} has: a "
                 "teacher must have the same dictionaries"
             )
-
-
-def _symbols(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.rpartition(" ")[0] for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,15 @@ from fairseq.tasks import register_task
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from torch import Tensor
 
+from ..data.dataspec import symbols_of
 from ..errors import PruningError, exits_in_one_line
 from ..pruning.criterion import GateCriterionMixin
 from ..pruning.flags import DistillationConfig
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = ("init_token", "separator_token")
+"""Flags of what is put before the first and the second sentence."""
 
 _DIGITS = 6
 """Of an accuracy in percent: fewer would make equals of results on large data."""
@@ -33,8 +40,8 @@ class DspSentencePredictionTask(SentencePredictionTask):
 
     fairseq's own shuffles only, so that half of its computing is padding. A folder of data has
     ``input0/``, for pairs ``input1/``, and ``label/``, each with its ``dict.txt``; the order of the
-    label dictionary is that of the classes. Checkpoints hold the labels and a digest of the
-    vocabulary, and refuse data that has others.
+    label dictionary is that of the classes. Checkpoints hold what :func:`task_state` says, and
+    refuse other data.
 
     Raises:
         PruningError: regression; data that is missing, damaged or of another model.
@@ -55,8 +62,12 @@ class DspSentencePredictionTask(SentencePredictionTask):
                     f"{folder} has no dictionary {part}/dict.txt: give the folder of data of "
                     "sentences and their labels, as fairseq-preprocess writes them"
                 )
+        _check_second(folder)
         if cfg.num_classes < 1:
-            raise PruningError("give the number of classes: --num-classes N")
+            raise PruningError(
+                "give the number of classes: --num-classes N (a model without a classification "
+                "head has none: train it first)"
+            )
         task = super().setup_task(cfg, **kwargs)
         if len(task.labels) != cfg.num_classes:
             raise PruningError(
@@ -72,13 +83,20 @@ class DspSentencePredictionTask(SentencePredictionTask):
         # fairseq-preprocess fills up dictionaries, and the task adds a mask.
         return [s for s in symbols if s != "<mask>" and not s.startswith("madeupword")]
 
+    @property
+    def sentences(self) -> int:
+        """How many an input has: 2 for pairs."""
+        return 1 + (Path(self.cfg.data) / "input1").is_dir()
+
     # ---- data
 
     @exits_in_one_line
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> Any:
         folder = Path(self.cfg.data)
-        if not any((folder / "input0").glob(f"{split}.*")):
-            raise PruningError(f"{folder} has no {split} split (input0/{split}.*)")
+        for part in ("input0", *["input1"] * (self.sentences > 1)):
+            # Without the second sentences fairseq would read the first ones alone.
+            if not any((folder / part).glob(f"{split}.*")):
+                raise PruningError(f"{folder} has no {split} split ({part}/{split}.*)")
         try:
             dataset = super().load_dataset(split, combine, **kwargs)
         except AssertionError as error:
@@ -124,28 +142,85 @@ class DspSentencePredictionTask(SentencePredictionTask):
 
     def state_dict(self) -> dict[str, Any]:
         """What fairseq stores of the task in a checkpoint, and compares where it is loaded."""
-        return task_state(self.labels, self.dictionary)
+        tokens = {name: getattr(self.cfg, name) for name in _TOKENS[: self.sentences]}
+        return {**task_state(self.labels, self.dictionary), **tokens, "sentences": self.sentences}
 
     @exits_in_one_line
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.refuse_other(state_dict)
+
+    def refuse_other(self, stored: Mapping[str, Any]) -> None:
+        """Compares what a checkpoint stored of its data with this data, as far as it did.
+
+        Raises:
+            PruningError: the model was trained on data with other classes or another vocabulary,
+                or that was read in another way.
+        """
         own = self.state_dict()
-        if state_dict.get("labels", own["labels"]) != own["labels"]:
+        given = {name: stored.get(name, value) for name, value in own.items()}
+        if given["labels"] != own["labels"]:
             raise PruningError(
-                f"the model has the classes {', '.join(state_dict['labels'])}, and {self.cfg.data} "
+                f"the model has the classes {', '.join(given['labels'])}, and {self.cfg.data} "
                 f"has {', '.join(own['labels'])}, in this order: prepare the data with the label "
                 "dictionary of the model's training (fairseq-preprocess --srcdict)"
             )
-        if state_dict.get("vocabulary", own["vocabulary"]) != own["vocabulary"]:
+        if given["vocabulary"] != own["vocabulary"]:
             raise PruningError(
                 f"the model has another vocabulary than {self.cfg.data}: prepare the data with "
                 "the dictionary of the model's training (fairseq-preprocess --srcdict)"
             )
+        if given["sentences"] != own["sentences"]:
+            raise PruningError(
+                f"the model reads pairs of sentences, and {self.cfg.data} has no input1/"
+                if self.sentences == 1
+                else f"the model reads single sentences, and {self.cfg.data} has pairs (input1/)"
+            )
+        for name in _TOKENS:
+            if name in own and given[name] != own[name]:
+                raise PruningError(
+                    f"the model was trained with --{name.replace('_', '-')} {given[name]}, here it "
+                    f"is {own[name]}: give the same"
+                )
+
+    def refuse_other_start(self, stored: Mapping[str, Any], new_task: bool) -> None:
+        """As :meth:`refuse_other`, of the checkpoint that a training starts from.
+
+        Args:
+            stored: as there.
+            new_task: whether all weights may learn other classes than those of the checkpoint.
+
+        Raises:
+            PruningError: as there, and for the same classes in another order.
+        """
+        labels = stored.get("labels") or []
+        if new_task and set(labels) != set(self.labels):
+            if len(labels) == len(self.labels):
+                logger.warning(
+                    "the head of the classes %s goes on as that of %s",
+                    ", ".join(labels),
+                    ", ".join(self.labels),
+                )
+            stored = {name: stored[name] for name in ("vocabulary",) if name in stored}
+        self.refuse_other(stored)
 
 
 def task_state(labels: Sequence[str], dictionary: Dictionary) -> dict[str, Any]:
-    """What a checkpoint knows of its data: the classes in order, and a digest of its vocabulary."""
+    """What a checkpoint knows of its data: the classes in order, and a digest of its vocabulary.
+
+    That of a training also says how many sentences an input has, and the tokens put before them.
+    """
     digest = hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
     return {"labels": list(labels), "vocabulary": digest}
+
+
+def _check_second(folder: Path) -> None:
+    """The second sentences are read with the dictionary of the first."""
+    first, second = (folder / part / "dict.txt" for part in ("input0", "input1"))
+    if second.is_file() and symbols_of(second) != symbols_of(first):
+        raise PruningError(
+            f"{second} has other symbols than {first}: prepare the second sentences with the "
+            "dictionary of the first (fairseq-preprocess --srcdict)"
+        )
 
 
 @dataclass
@@ -166,6 +241,12 @@ class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCrite
             raise PruningError(
                 "--criterion dsp_sentence_prediction is for --task dsp_sentence_prediction"
             )
+        for name in ("report_mcc", "report_acc_and_f1", "report_pearson_and_spearman"):
+            if getattr(cfg, name):
+                raise PruningError(
+                    f"--{name.replace('_', '-')} is not supported by dsp_sentence_prediction: "
+                    "dsp-predict says precision and recall of each class"
+                )
         super().__init__(cfg, task)
 
     @exits_in_one_line

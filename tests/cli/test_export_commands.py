@@ -137,8 +137,9 @@ SHORT = [part for flag in POSITIONS for part in (flag, "60")]
         ("--decoder-output-dim", "16"),
         (*LEARNED, *SHORT),
         ("--encoder-attention-heads", "2", "--decoder-attention-heads", "8"),
+        ("--no-decoder-final-norm", "--encoder-normalize-before", "--decoder-normalize-before"),
     ],
-    ids=["output", "positions", "other number of heads"],
+    ids=["output", "positions", "other number of heads", "no final norm"],
 )
 def test_ctranslate2_takes_other_shapes(train, folder, corpus, capsys, flags):
     pytest.importorskip("ctranslate2")

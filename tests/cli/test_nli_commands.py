@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from tiny_data import LABELS, write_pairs
 
 from dsp_fairseq import USER_DIR
 from dsp_fairseq.analysis.head_map import read_head_map
@@ -228,6 +229,30 @@ def test_fairseq_validate_counts_as_training_does(run, trained, pairs):
     assert outcome.status == 0, outcome.message or outcome.log
     said = re.search(r"accuracy ([\d.]+)", outcome.out + outcome.log)
     assert said is not None and float(said[1]) == pytest.approx(stored, abs=1e-3)
+
+
+def test_the_same_classes_in_another_order_are_refused_everywhere(train, dense, trained, tmp_path):
+    other = write_pairs(tmp_path / "data", labels=LABELS[::-1])
+    said = "the model has the classes entailment, neutral, contradiction, and"
+    ways = (
+        ("--finetune-from-model", dense),
+        ("--finetune-from-model", dense, "--pruning-mode", "pipelined"),
+        ("--restore-file", trained),
+        ("--distill-from", dense),
+    )
+    for number, flags in enumerate(ways):
+        outcome = train(tmp_path / str(number), *flags, data=other)
+        assert outcome.status != 0 and said in outcome.message, flags
+    flags = ["--data", str(other), "--num-of-heads", "3", "--cpu", "--method", "fisher"]
+    for command in (rank_heads, prune):
+        with pytest.raises(CommandExit, match=said):
+            command.main([str(dense), *flags, "--output", str(tmp_path / "out.pt")])
+    outcome = train(tmp_path / "b", "--num-of-heads", "8", "--max-update", "2", data=other)
+    assert outcome.status == 0, outcome.message
+    members = [str(dense), str(tmp_path / "b/checkpoint_last.pt")]
+    with pytest.raises(CommandExit, match="labels is"):
+        average.main([*members, "--output", str(tmp_path / "out.pt")])
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_a_classifier_learns_from_a_teacher(train, dense, trained, tmp_path):

@@ -15,6 +15,7 @@ from dsp_fairseq.heads.budget import (
     parse_budgets,
     parse_limits,
 )
+from dsp_fairseq.heads.costs import parse_cost_budget
 from dsp_fairseq.heads.layout import DECODER_SELF, ENCODER_SELF, HeadLayout, Site
 
 LAYOUT = HeadLayout({Site(ENCODER_SELF, 0): 2, Site(DECODER_SELF, 0): 3})
@@ -84,6 +85,25 @@ def test_what_names_no_heads_is_refused(flag, text, message):
 def test_limits_without_a_set_of_heads_are_refused_by_name(at_least, at_most, k, message):
     with pytest.raises(PruningError, match=message):
         _limits(at_least, at_most, k)
+
+
+PRICES = "encoder.self=1,decoder.self=4"
+
+
+@pytest.mark.parametrize(
+    ("at_most", "cost", "message"),
+    [
+        ("site=1", 6, "--keep-at-most site=1 allows heads that cost 5, and --cost-budget is 6"),
+        ("site=1", 14, "allows heads that cost 5"),
+        ("encoder.self=0", 2, "2 pays for none of the heads that --keep-at-most encoder.self=0 al"),
+        ("site=0", 1, "allows heads that cost 0"),
+    ],
+)
+def test_a_cost_that_ceilings_forbid_is_refused(at_most, cost, message):
+    with pytest.raises(PruningError, match=message):
+        parse_limits("", at_most, LAYOUT, [parse_cost_budget(PRICES, cost, LAYOUT)])
+    parse_limits("", at_most, LAYOUT, [parse_cost_budget(PRICES, 0, LAYOUT)])
+    parse_limits("", "site=1", LAYOUT, [parse_cost_budget(PRICES, 5, LAYOUT)])
 
 
 def test_frozen_heads_can_be_had_in_trained_numbers_only():

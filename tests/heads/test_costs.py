@@ -25,9 +25,16 @@ def test_each_head_has_the_price_of_its_kind():
     assert leaves_no_choice(parse_cost_budget(PRICES, "12.2", LAYOUT), 5), "all heads cost this"
 
 
+def test_rounded_prices_do_not_close_a_head_where_all_are_paid_for():
+    for price in ("1.0004", "0.9998"):
+        budget = parse_cost_budget(f"encoder.self=1,decoder.self={price}", 5, LAYOUT)
+        assert budget.limit == budget.total and leaves_no_choice(budget, 5)
+    assert parse_cost_budget("encoder.self=1e-5,decoder.self=1", 3, LAYOUT).limit == 3
+
+
 @pytest.mark.parametrize("write", [yaml.safe_dump, json.dumps])
 def test_a_file_of_prices_is_replaced_by_what_it_says(tmp_path, write):
-    path = tmp_path / "costs"
+    path = tmp_path / "lr=0.1"
     path.write_text(write({"costs": {DECODER_SELF: 4, ENCODER_SELF: 0.1}, "seconds": {}}))
     assert resolve_costs(str(path)) == "decoder.self=4,encoder.self=0.1"
     assert parse_cost_budget(str(path), 3, LAYOUT) == parse_cost_budget(PRICES, 3, LAYOUT)
@@ -39,7 +46,7 @@ def test_a_file_of_prices_is_replaced_by_what_it_says(tmp_path, write):
         (None, 3, "--cost-budget needs the prices of heads, --head-costs"),
         (PRICES, None, "--head-costs needs a budget for them: give --cost-budget C"),
         (PRICES, "-1", "-1 is not a number from 0 to 12.2, which all heads"),
-        (PRICES, "12.21", "12.21 is not a number from 0 to 12.2"),
+        (PRICES, "12.3", "12.3 is not a number from 0 to 12.2"),
         (PRICES, "many", "many is not a number from 0"),
         (PRICES, "nan", "nan is not a number from 0"),
         (PRICES, "3,4", "3,4 is not a number from 0"),
@@ -52,6 +59,7 @@ def test_a_file_of_prices_is_replaced_by_what_it_says(tmp_path, write):
         ("encoder.self=1,decoder.self=0", 3, "a kind has one price above 0"),
         ("encoder.self=1,decoder.self=-2", 3, "a kind has one price above 0"),
         ("encoder.self=1,decoder.self=inf", 3, "a kind has one price above 0"),
+        ("encoder.self=1e308,decoder.self=1e308", 3, "a kind has one price above 0"),
         ("encoder.self=1,decoder.self=", 3, "a kind has one price above 0"),
         ("encoder.self=1e-9,decoder.self=1", 2, "differ by more than a factor of a million"),
         ("no.yaml", 3, "cannot read --head-costs no.yaml: No such file"),

@@ -261,6 +261,11 @@ def _refusal(source: Path, output: Path, **more) -> str:
         ({"num_hidden_layers": 1}, "has encoder.layer.1"),
         ({"intermediate_size": 32}, "does not fit config.json"),
         ({"id2label": {"0": "yes", "1": "no"}}, "id2label does not name 3 classes"),
+        (
+            {"architectures": ["BertForTokenClassification"]},
+            "is that of BertForTokenClassification",
+        ),
+        ({"problem_type": "multi_label_classification"}, "problem_type multi_label_classification"),
     ],
 )
 def test_configurations_of_other_models(folder, tmp_path, change, said):

@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from tiny_data import LABELS, WORDS, write_pairs, write_split
 
-from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.tasks.sentence_prediction import (
     DspSentencePredictionCriterion,
     DspSentencePredictionTask,
@@ -110,6 +110,18 @@ def test_data_without_labels(data):
     assert "has no dictionary label/dict.txt" in _refusal(lambda: _task(data))
 
 
+def test_second_sentences_that_are_missing(data):
+    for path in (data / "input1").glob("test.*"):
+        path.unlink()
+    assert "has no test split (input1/test.*)" in _refusal(lambda: _task(data).load_dataset("test"))
+
+
+def test_second_sentences_with_a_dictionary_of_their_own(data):
+    path = data / "input1/dict.txt"
+    path.write_text("".join(f"{word} 1\n" for word in WORDS[::-1]))
+    assert "has other symbols than" in _refusal(lambda: _task(data))
+
+
 def test_a_split_that_is_missing(data):
     assert "has no dev split" in _refusal(lambda: _task(data).load_dataset("dev"))
 
@@ -155,6 +167,7 @@ def test_a_split_without_labels_has_no_loss(data):
     [
         ({"labels": LABELS[::-1]}, "the classes contradiction, neutral, entailment"),
         ({"words": WORDS[::-1]}, "another vocabulary"),
+        ({"pairs": False}, "reads single sentences, and "),
     ],
 )
 def test_a_checkpoint_refuses_data_of_another_kind(data, tmp_path, other, said):
@@ -163,6 +176,36 @@ def test_a_checkpoint_refuses_data_of_another_kind(data, tmp_path, other, said):
     assert said in _refusal(lambda: task.load_state_dict(stored))
     task.load_state_dict(task.state_dict())
     task.load_state_dict({})  # of fairseq's own task
+
+
+def test_a_model_of_pairs_refuses_single_sentences(data, tmp_path):
+    stored = _task(data).state_dict()
+    single = _task(write_pairs(tmp_path / "single", pairs=False))
+    assert "reads pairs of sentences, and " in _refusal(lambda: single.load_state_dict(stored))
+
+
+@pytest.mark.parametrize("flag", ["init_token", "separator_token"])
+def test_data_that_is_read_in_another_way_is_refused(data, flag):
+    stored = _task(data).state_dict()
+    task = _task(data, **{flag: 2})
+    said = f"trained with --{flag.replace('_', '-')} {stored[flag]}, here it is 2"
+    assert said in _refusal(lambda: task.load_state_dict(stored))
+
+
+def test_a_start_may_have_other_classes_but_not_the_same_in_another_order(data, caplog):
+    task = _task(data)
+    own = task.state_dict()
+    with pytest.raises(PruningError, match="in this order"):
+        task.refuse_other_start({**own, "labels": list(LABELS[::-1])}, new_task=True)
+    other = {**own, "labels": ["a", "b", "c"], "sentences": 1, "init_token": None}
+    with pytest.raises(PruningError, match="has the classes a, b, c"):
+        task.refuse_other_start(other, new_task=False)
+    task.refuse_other_start(other, new_task=True)
+    assert "the head of the classes a, b, c goes on as that of entailment" in caplog.text
+    with pytest.raises(PruningError, match="another vocabulary"):
+        task.refuse_other_start({**other, "vocabulary": ""}, new_task=True)
+    imported = {"vocabulary": own["vocabulary"]}
+    task.refuse_other_start(imported, new_task=True)
 
 
 # ---- the criterion
@@ -236,3 +279,11 @@ def test_the_penalty_of_the_gates_counts_per_sentence(data):
 def test_the_criterion_is_of_its_task():
     make = lambda: DspSentencePredictionCriterion(_criterion_flags(), SimpleNamespace())  # noqa: E731
     assert "is for --task dsp_sentence_prediction" in _refusal(make)
+
+
+@pytest.mark.parametrize("name", ["report_mcc", "report_acc_and_f1"])
+def test_metrics_of_numbers_are_refused(data, name):
+    flags = _criterion_flags()
+    setattr(flags, name, True)
+    said = _refusal(lambda: DspSentencePredictionCriterion(flags, _task(data)))
+    assert f"--{name.replace('_', '-')} is not supported" in said
