@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from .recipe import read_yaml
 RUNS_FILE, RESULT_FILE = "runs.jsonl", "result.json"
 DENSE = "dense"
 SPLITS = ("valid", "test")
+
+Budget = tuple[bool, float]
+"""Whether a budget is in cost, and K or C."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class FinishedRun:
         evaluation: that of its task.
         method: how gates were drawn, or :data:`DENSE`.
         budget: K, the number of heads kept.
+        cost_budget: C, what they may cost, where that decided how many they are.
         num_heads: N.
         seed: of the training.
         folder: with ``train.log`` and the output of the test split.
@@ -67,11 +72,18 @@ class FinishedRun:
     scores: Mapping[str, Mapping[str, Signed]]
     kept: Mapping[str, Sequence[Sequence[int]]]
     heads_per_layer: Mapping[str, int]
+    cost_budget: float | None = None
 
     @property
     def is_dense(self) -> bool:
         """Whether this is the model that nothing was pruned from."""
         return self.method == DENSE
+
+    @property
+    def given(self) -> Budget:
+        """The budget that it was given; those in cost come last."""
+        in_cost = self.cost_budget is not None
+        return in_cost, self.budget if self.cost_budget is None else self.cost_budget
 
     def score(self, metric: str = "", split: str = "test") -> float:
         """A score in percent, by default that by which runs are compared."""
@@ -128,7 +140,7 @@ def read_sweep(folder: Path) -> Sweep:
     if not runs:
         raise PruningError(f"{path} holds no finished run yet: let dsp-sweep finish one")
     order = sorted(
-        runs.values(), key=lambda r: (r.recipe, not r.is_dense, r.method, r.budget, r.seed, r.id)
+        runs.values(), key=lambda r: (r.recipe, not r.is_dense, r.method, r.given, r.seed, r.id)
     )
     return Sweep(folder, tuple(order), torn)
 
@@ -144,6 +156,12 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
         if split == "test" or split in line["scores"]
     }
     kept = line["kept"] or {}
+    cost_budget = _known(line, "cost_budget")
+    if "cost_budget" not in line:
+        # Results of earlier versions do not say it, but the name in a sweep does.
+        name = rf"{re.escape(str(line['method']))}-c(\d+)-s{line['seed']}"
+        found = re.fullmatch(name, str(line["id"]))
+        cost_budget = float(found[1]) if found else None
     run = FinishedRun(
         id=str(line["id"]),
         recipe=str(line["recipe"]),
@@ -160,6 +178,7 @@ def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
         scores=scores,
         kept=kept,
         heads_per_layer={kind: int(line["heads_per_layer"][kind]) for kind in kept},
+        cost_budget=cost_budget,
     )
     if unknown := sorted(set(run.kept) - set(known_kinds())):
         raise ValueError(f"it keeps heads of {', '.join(unknown)}")
@@ -280,9 +299,27 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(fmean(numbers), deviation, len(numbers))
 
 
-def groups(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], list[FinishedRun]]:
-    """Runs by method and budget, in the order of both; the seeds within."""
-    result: dict[tuple[str, int], list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.method, run.budget, run.seed, run.id)):
-        result.setdefault((run.method, run.budget), []).append(run)
+def groups(runs: Iterable[FinishedRun]) -> dict[tuple[str, Budget], list[FinishedRun]]:
+    """Runs by method and given budget, in the order of both; the seeds within."""
+    result: dict[tuple[str, Budget], list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.method, run.given, run.seed, run.id)):
+        result.setdefault((run.method, run.given), []).append(run)
     return result
+
+
+def seeds_of(runs: Iterable[FinishedRun]) -> set[int]:
+    """The seeds that there are runs of."""
+    return {run.seed for run in runs}
+
+
+def heads_kept(runs: Iterable[FinishedRun], unit: str = "") -> str:
+    """How many heads the runs of one budget keep, as in ``12 heads`` or ``20–23 heads, C = 13``.
+
+    Args:
+        runs: of one budget, K or C.
+        unit: what stands behind the number.
+    """
+    runs = list(runs)
+    low, high = (pick(run.budget for run in runs) for pick in (min, max))
+    cost = "" if runs[0].cost_budget is None else f", C = {runs[0].cost_budget:.12g}"
+    return f"{low if low == high else f'{low}–{high}'}{unit}{cost}"

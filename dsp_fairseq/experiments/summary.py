@@ -36,6 +36,8 @@ def summarise(run: Run, target: Target) -> dict[str, Any]:
         "task": evaluation.task,
         "method": "dense" if head_map.budget == layout.num_heads else method_of(recipe),
         "budget": head_map.budget,
+        # It decided how many heads are kept, where the budget is in cost.
+        "cost_budget": None if recipe.cost_budget is None else float(recipe.cost_budget),
         "num_heads": layout.num_heads,
         # With all heads or none there is nothing to freeze.
         "frozen": head_map.frozen or head_map.margin is None,

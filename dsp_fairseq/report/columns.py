@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..evaluation.paired import SIGNIFICANT
-from ..experiments.results import DENSE, FinishedRun, spread
+from ..experiments.results import DENSE, FinishedRun, heads_kept, seeds_of, spread
 from .page import escape
 from .significance import Comparison
 
@@ -116,8 +116,8 @@ VALIDATION = [
 # One row a method and budget, beside the dense runs.
 RESULTS = [
     METHOD,
-    Column("heads", lambda row: f"{row.first.budget} of {row.first.num_heads}"),
-    Column("seeds", lambda row: str(len(row.runs))),
+    Column("heads", lambda row: heads_kept(row.runs, f" of {row.first.num_heads}")),
+    Column("seeds", lambda row: str(len(seeds_of(row.runs)))),
     *SCORE,
     DIFFERENCE,
     SIGNIFICANCE,
@@ -138,7 +138,7 @@ RESULTS = [
 RUNS = [
     Column("run", lambda row: row.first.id, left=True),
     METHOD,
-    Column("heads", lambda row: str(row.first.budget)),
+    Column("heads", lambda row: heads_kept(row.runs)),
     Column("seed", lambda row: str(row.first.seed)),
     *SCORE,
     DIFFERENCE,
@@ -151,7 +151,7 @@ RUNS = [
 
 # One row two methods at one budget, that with the higher mean first.
 CONTESTS = [
-    Column("heads", lambda row: str(row.first.budget)),
+    Column("heads", lambda row: heads_kept([*row.runs, *row.baseline])),
     Column("higher mean", lambda row: row.first.method, left=True),
     Column("against", lambda row: row.baseline[0].method, left=True),
     Column("seeds", lambda row: str(row.seeds)),

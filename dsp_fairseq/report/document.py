@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,15 @@ from ..analysis.head_plot import render
 from ..errors import PruningError
 from ..evaluation.paired import SIGNIFICANT
 from ..experiments.logs import Curve, read_curve
-from ..experiments.results import Sweep, groups, read_sweep
+from ..experiments.results import (
+    Budget,
+    FinishedRun,
+    Sweep,
+    groups,
+    heads_kept,
+    read_sweep,
+    seeds_of,
+)
 from ..files import in_place_of
 from . import figures
 from .columns import CONTESTS, RESULTS, RUNS, table
@@ -116,9 +124,9 @@ def _notes(recipe: RecipeRuns) -> Iterator[str]:
             f"p < {SIGNIFICANT}."
         )
     few = [
-        f"{method} at {counted(budget, 'head')} ({len(runs)})"
-        for (method, budget), runs in groups(recipe.runs).items()
-        if len(runs) < SEEDS_TO_RANK
+        f"{_place(runs)} ({len(seeds_of(runs))})"
+        for runs in groups(recipe.runs).values()
+        if len(seeds_of(runs)) < SEEDS_TO_RANK
     ]
     if few:
         yield f"{NO_RANKING.capitalize()} of {', '.join(few)}."
@@ -127,11 +135,13 @@ def _notes(recipe: RecipeRuns) -> Iterator[str]:
 def _score_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Picture:
     band = " with its spread in grey" if len(recipe.dense) > 1 else ""
     line = f"; the black line is the dense model{band}" if recipe.dense else ""
+    costs = any(run.cost_budget is not None for run in recipe.runs)
+    at = " Those of a budget in cost, C, stand at the mean number of heads." if costs else ""
     return Picture(
         f"{prefix}-{recipe.evaluation.short.lower()}",
         f"{recipe.evaluation.short} against heads kept, {recipe.name}",
         f"Mean over seeds, bars of one standard deviation{line}. Points of one budget stand a step "
-        "aside of each other.",
+        f"aside of each other.{at}",
         figures.score_against_heads(recipe.runs, recipe.dense, styles),
     )
 
@@ -146,24 +156,28 @@ def _head_pictures(recipe: RecipeRuns, prefix: str) -> Iterator[Block]:
         "models trained from scratch only the counts per layer and kind compare."
     )
     for budget in sorted({budget for _, budget in by_group}):
-        by_method = {method: group for (method, k), group in by_group.items() if k == budget}
-        heads = counted(budget, "head")
+        by_method = {
+            method: group for (method, given), group in by_group.items() if given == budget
+        }
+        heads = _heads(run for group in by_method.values() for run in group)
+        in_cost, limit = budget
         yield Picture(
-            f"{prefix}-heads-{budget}",
+            f"{prefix}-heads-{'c' if in_cost else ''}{limit:.12g}",
             f"Head survival at {heads}, {recipe.name}",
             f"{heads}: the darker, the more seeds keep the head, and the number counts them. "
             "Above each map stands the mean number of heads that are left there.",
-            figures.head_survival(by_method, budget, recipe.runs[0].num_heads),
+            figures.head_survival(by_method),
         )
 
 
 def _training_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -> Iterator[Block]:
-    curves: dict[int, dict[str, list[Curve]]] = {}
-    for (method, budget), group in groups(recipe.runs).items():
+    curves: dict[Budget, dict[str, list[Curve]]] = {}
+    able = [run for run in recipe.runs if 0 < run.budget < run.num_heads]
+    for (method, budget), group in groups(able).items():
         found = [curve for run in group if (curve := read_curve(run.folder / "train.log"))]
-        # What began with its heads, or has all, has no schedule.
+        # What began with its heads has no schedule.
         found = [curve for curve in found if curve.frozen_at != curve.updates[0]]
-        if found and budget not in (0, group[0].num_heads):
+        if found:
             curves.setdefault(budget, {})[method] = found
     if not curves:
         return
@@ -175,7 +189,13 @@ def _training_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -
         "the choice gets surer. Lines are means over seeds, bands (with up to "
         f"{figures.MOST_BANDS} methods) their range; a black line of temperature stands for "
         "all runs.",
-        figures.training_curves(curves, styles),
+        figures.training_curves(
+            {
+                _heads(run for run in able if run.given == budget): curves[budget]
+                for budget in sorted(curves)
+            },
+            styles,
+        ),
     )
 
 
@@ -184,14 +204,13 @@ def _missing(recipe: RecipeRuns) -> Iterator[str]:
     runs, output = recipe.runs, recipe.evaluation.file("test")
     if not recipe.dense:
         yield "There is no dense result: no differences to it."
-    for method in sorted({run.method for run in runs}):
-        for budget in sorted({run.budget for run in runs}):
-            done = {r.seed for r in runs if r.method == method and r.budget == budget}
-            if absent := sorted({run.seed for run in runs} - done):
-                yield (
-                    f"{method} at {counted(budget, 'head')}: no result of "
-                    f"{'seed' if len(absent) == 1 else 'seeds'} {', '.join(map(str, absent))}."
-                )
+    # What has no run at all may belong to no grid: grids may share a folder.
+    for group in groups(runs).values():
+        if absent := sorted(seeds_of(runs) - seeds_of(group)):
+            yield (
+                f"{_place(group)}: no result of "
+                f"{'seed' if len(absent) == 1 else 'seeds'} {', '.join(map(str, absent))}."
+            )
     without = {
         f"a paired test against the dense run (`{output}` is missing, incomplete or of other "
         "data)": [r.id for r in runs if recipe.dense and r.id not in recipe.against_dense],
@@ -221,6 +240,17 @@ def _missing(recipe: RecipeRuns) -> Iterator[str]:
 def counted(number: int, noun: str) -> str:
     """``1 head``, ``2 heads``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _heads(runs: Iterable[FinishedRun]) -> str:
+    """The heads of runs of one budget, as in ``12 heads`` or ``20–23 heads, C = 13``."""
+    runs = list(runs)
+    return heads_kept(runs, " head" if {run.budget for run in runs} == {1} else " heads")
+
+
+def _place(runs: Sequence[FinishedRun]) -> str:
+    """The method and the heads of runs of both."""
+    return f"{runs[0].method} at {_heads(runs)}"
 
 
 # ---- writing it

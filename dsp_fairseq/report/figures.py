@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -15,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ..analysis.head_plot import INK, LOOK, Panel, draw_panels, plain
 from ..experiments.logs import Curve
-from ..experiments.results import FinishedRun, groups, spread
+from ..experiments.results import FinishedRun, groups, heads_kept, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,10 @@ def score_against_heads(
 ) -> Figure:
     """One line a method, error bars of one standard deviation over seeds, and the dense line."""
     methods = sorted({run.method for run in runs})
-    budgets = sorted({run.budget for run in runs})
+    by_group = groups(runs)
+    # Within a budget in cost the number of heads differs by seed.
+    heads = {key: fmean(run.budget for run in group) for key, group in by_group.items()}
+    budgets = sorted({round(mean) for mean in heads.values()})
     num_heads = runs[0].num_heads
     level = spread(run.score() for run in dense) if dense else None
     label = f"dense, {num_heads} heads: {level.mean:.2f}" if level else ""
@@ -88,18 +92,29 @@ def score_against_heads(
     step = min([*gaps, num_heads / 6]) * min(0.06, 0.4 / len(methods))
     for i, method in enumerate(methods):
         points = {
-            budget: spread(run.score() for run in group)
-            for (name, budget), group in groups(runs).items()
+            (name, budget): spread(run.score() for run in group)
+            for (name, budget), group in by_group.items()
             if name == method
         }
         # A step aside, so that error bars do not hide each other.
         aside = (i - (len(methods) - 1) / 2) * step
         axes.errorbar(
-            [budget + aside for budget in points],
+            [heads[key] + aside for key in points],
             [value.mean for value in points.values()],
             yerr=[value.deviation or 0.0 for value in points.values()],
             **styles[method], markersize=7, elinewidth=1.3, capsize=3.5, zorder=3,
         )  # fmt: skip
+        for (_, (in_cost, limit)), value in points.items():
+            if in_cost:
+                at = (heads[method, (in_cost, limit)] + aside, value.mean)
+                axes.annotate(
+                    f"C = {limit:.12g}",
+                    at,
+                    (6, 6),
+                    textcoords="offset points",
+                    fontsize=8,
+                    zorder=4,
+                )
     if level:
         low, high = (level.mean + sign * (level.deviation or 0.0) for sign in (-1, 1))
         axes.axhspan(low, high, color="#000000", alpha=0.13, linewidth=0)
@@ -128,9 +143,7 @@ def survival(runs: Sequence[FinishedRun]) -> dict[str, np.ndarray]:
     return shares
 
 
-def head_survival(
-    by_method: Mapping[str, Sequence[FinishedRun]], budget: int, num_heads: int
-) -> Figure:
+def head_survival(by_method: Mapping[str, Sequence[FinishedRun]]) -> Figure:
     """One panel a method: the darker a head, the more of the runs keep it."""
     seeds = {method: len(runs) for method, runs in by_method.items()}
     panels = []
@@ -154,7 +167,9 @@ def head_survival(
                     fontsize=7.5, color="white" if share > 0.55 else INK,
                 )  # fmt: skip
 
-    title = f"{budget} of {num_heads} heads kept: how often each head survives"
+    everyone = [run for runs in by_method.values() for run in runs]
+    kept = heads_kept(everyone, f" of {everyone[0].num_heads} heads kept")
+    title = f"{kept}: how often each head survives"
     figure = draw_panels(panels, title, cell, scale, "of the seeds keep it", numbers)
     bar = figure.axes[-1]
     bar.minorticks_off()
@@ -167,18 +182,18 @@ def head_survival(
 
 
 @matplotlib.rc_context(AXES_LOOK)
-def training_curves(curves: Mapping[int, Mapping[str, Sequence[Curve]]], styles: Styles) -> Figure:
+def training_curves(curves: Mapping[str, Mapping[str, Sequence[Curve]]], styles: Styles) -> Figure:
     """Temperature and margin against updates, one column a budget, one line a method.
 
     Args:
-        curves: budget -> method -> the curve of each seed.
+        curves: budget, in words -> method -> the curve of each seed.
         styles: of :func:`styles_of`.
     """
     methods = sorted({method for by_method in curves.values() for method in by_method})
     own = {method: styles[method] for method in methods}
     figure = _sheet(max(2.35 * len(curves) + 0.7, 5.4), 4.6, own)
     grid = figure.subplots(2, len(curves), sharex="col", sharey="row", squeeze=False)
-    for (budget, by_method), (upper, lower) in zip(sorted(curves.items()), grid.T, strict=True):
+    for (budget, by_method), (upper, lower) in zip(curves.items(), grid.T, strict=True):
         schedules = {(c.updates, c.temperature) for seeds in by_method.values() for c in seeds}
         if len(schedules) == 1:  # one line stands for all
             upper.plot(*schedules.pop(), color="#000000")
@@ -186,7 +201,7 @@ def training_curves(curves: Mapping[int, Mapping[str, Sequence[Curve]]], styles:
             if schedules:
                 _draw_mean(upper, seeds, "temperature", own[method], band=False)
             _draw_mean(lower, seeds, "margin", own[method], len(methods) <= MOST_BANDS)
-        upper.set_title(f"{budget} head{'' if budget == 1 else 's'}")
+        upper.set_title(budget)
         frozen = {c.frozen_at for seeds in by_method.values() for c in seeds if c.frozen_at}
         for axes in (upper, lower):
             for update in frozen:

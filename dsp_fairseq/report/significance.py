@@ -10,7 +10,15 @@ from tqdm import tqdm
 from ..errors import PruningError
 from ..evaluation.paired import Output, Paired, PairedTests
 from ..experiments.evaluation import Evaluation
-from ..experiments.results import FinishedRun, Sweep, data_folder, dense_runs, groups, spread
+from ..experiments.results import (
+    FinishedRun,
+    Sweep,
+    data_folder,
+    dense_runs,
+    groups,
+    seeds_of,
+    spread,
+)
 
 SEEDS_TO_RANK = 3
 NO_RANKING = "fewer than three seeds: no ranking"
@@ -35,7 +43,7 @@ class Comparison:
     @property
     def seeds(self) -> int:
         """How many seeds both sides have."""
-        return len({run.seed for run in self.runs} & {run.seed for run in self.baseline})
+        return len(seeds_of(self.runs) & seeds_of(self.baseline))
 
     @property
     def difference(self) -> float | None:
@@ -142,11 +150,11 @@ def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:
 def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[FinishedRun]]]:
     """At each budget the method with the highest mean, and each of the others."""
     pairs = []
-    for budget in sorted({run.budget for run in runs}):
-        here = list(groups(run for run in runs if run.budget == budget).values())
+    for budget in sorted({run.given for run in runs}):
+        here = list(groups(run for run in runs if run.given == budget).values())
         here.sort(key=mean_score, reverse=True)
         # A mean of one or two seeds is no measure for those that could be ranked.
-        able = [group for group in here if len(group) >= SEEDS_TO_RANK]
+        able = [group for group in here if len(seeds_of(group)) >= SEEDS_TO_RANK]
         best = able[0] if len(able) > 1 else here[0]
         pairs += [(best, other) for other in here if other is not best]
     return pairs
@@ -154,13 +162,17 @@ def _rivals(runs: Sequence[FinishedRun]) -> list[tuple[list[FinishedRun], list[F
 
 def _contest(tests: PairedTests, first: list[FinishedRun], second: list[FinishedRun]) -> Comparison:
     # Over the seeds that both have; with none in common, over what there is.
-    common = {run.seed for run in first} & {run.seed for run in second}
+    common = seeds_of(first) & seeds_of(second)
     if common:
         first, second = ([r for r in runs if r.seed in common] for runs in (first, second))
     if mean_score(first) < mean_score(second):
         first, second = second, first
-    rivals = {run.seed: run for run in second}
-    pairs = [tests.compare(rivals[run.seed].id, [run.id]) for run in first if run.seed in common]
+    pairs = [
+        tests.compare(rival.id, [run.id])
+        for run in first
+        for rival in second
+        if run.seed == rival.seed
+    ]
     return Comparison(first, second, [test for pair in pairs for test in pair.values()])
 
 

@@ -25,7 +25,7 @@ def test_a_run_is_recorded_and_can_be_repeated_from_its_record(
     assert "6 of 24 heads" in capsys.readouterr().out
     result = json.loads((folder / "result.json").read_text())
     assert (result["budget"], result["num_heads"], result["seed"]) == (6, 24, 3)
-    assert result["method"] == "ste"
+    assert (result["method"], result["cost_budget"]) == ("ste", None)
     assert sum(len(heads) for layers in result["kept"].values() for heads in layers) == 6
     assert result["parameters"] < result["parameters_dense"]
     assert result["scores"]["test"]["chrf"]["signature"].startswith("chrF2|")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from made_up_sweep import make_sweep
-from report_helpers import read_lines, table_rows, write_lines
+from report_helpers import give_costs, read_lines, table_rows, write_lines
 
 from dsp_fairseq.cli.report import main
 from dsp_fairseq.errors import CommandExit, PruningError
@@ -39,6 +39,52 @@ def test_an_incomplete_sweep_says_what_is_missing(tmp_path, markdown):
     assert {row["what it says"][0] for row in table_rows(text, "what it says")} >= {
         "fewer than three seeds: no ranking"
     }
+
+
+def test_what_no_grid_asked_for_is_not_missing(tmp_path, markdown):
+    """A second grid in the folder has another method and another budget."""
+    sweep = make_sweep(tmp_path / "sweep", sentences=12)
+    ids = [x["id"] for x in read_lines(sweep) if (x["method"], x["budget"]) != ("ste", 6)]
+    write_lines(sweep, [x for x in read_lines(sweep) if x["id"] in ids])
+    assert "What is missing" not in markdown(sweep)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_budgets_in_cost_are_rows_whatever_number_of_heads_they_keep(tmp_path, report, stored):
+    sweep = make_sweep(tmp_path / "sweep", ("by-cost", "count"), (20, 23), sentences=12)
+    lines = give_costs(sweep, stored)
+    text = report(sweep)
+    assert [
+        (row["method"][0], row["heads"][0], row["seeds"][0])
+        for row in table_rows(text, "parameters")[1:]
+    ] == [
+        ("by-cost", "20–23 of 48, C = 13", "3"),
+        ("by-cost", "20–23 of 48, C = 14", "3"),
+        ("count", "20 of 48", "3"),
+        ("count", "23 of 48", "3"),
+    ]
+    rows = {row["run"][0]: row["heads"][0] for row in table_rows(text, "minutes")}
+    assert (rows["by-cost-c13-s2"], rows["count-k23-s2"]) == ("23, C = 13", "23")
+    assert "no ranking" not in text and "What is missing" not in text
+    assert {path.stem for path in (tmp_path / "report").glob("*-heads-*.svg")} == {
+        f"multi30k-joint-heads-{budget}" for budget in ("20", "23", "c13", "c14")
+    }
+    assert "20–23 heads, C = 13: the darker" in text
+
+    write_lines(sweep, [x for x in lines if x["id"] != "by-cost-c13-s2"])
+    text = report(sweep)
+    assert "Fewer than three seeds: no ranking of by-cost at 20 heads, C = 13 (2)." in text
+    assert "- by-cost at 20 heads, C = 13: no result of seed 2." in text
+    assert text.count("no result of") == 1
+
+
+def test_runs_of_one_seed_are_one_seed(tmp_path, markdown):
+    sweep = make_sweep(tmp_path / "sweep", ("ste",), (6,), (1, 2), sentences=12)
+    dense, one, two = read_lines(sweep)
+    write_lines(sweep, [dense, one, two, {**two, "id": "again"}])
+    text = markdown(sweep)
+    assert table_rows(text, "parameters")[1]["seeds"] == ["2"]
+    assert "no ranking of ste at 6 heads (2)." in text
 
 
 def test_lines_that_are_not_of_their_outputs_are_named(small, markdown):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_up_sweep import make_sweep
-from report_helpers import read_lines, table_rows, write_lines
+from report_helpers import give_costs, read_lines, table_rows, write_lines
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
@@ -143,6 +143,21 @@ def test_methods_are_compared_on_the_seeds_that_both_have(tmp_path):
     write_lines(sweep, lines)
     ((contest,),) = (recipe.contests for recipe in gather(read_sweep(sweep)))
     assert (*_methods(contest), contest.difference) == ("b", "a", 1.0)
+
+
+def test_methods_are_compared_at_one_budget_in_cost(tmp_path):
+    """Whatever number of heads it keeps; and never with a method that counts them."""
+    sweep = make_sweep(tmp_path / "sweep", ("by-cost", "count"), (20, 23), sentences=12)
+    lines = give_costs(sweep)
+    others = [
+        x | {"id": f"other-{x['id']}", "method": "other"} for x in lines if "-c13-" in x["id"]
+    ]
+    write_lines(sweep, lines + others)
+    (recipe,) = gather(read_sweep(sweep))
+    (contest,) = recipe.contests
+    assert {*_methods(contest)} == {"by-cost", "other"}
+    assert contest.seeds == len(contest.tests) == 3
+    assert {run.cost_budget for run in (*contest.runs, *contest.baseline)} == {13.0}
 
 
 def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, markdown):
