@@ -21,9 +21,9 @@ from ..experiments.execute import attempt
 from ..experiments.grid import Grid, Job, jobs_of, load_grid
 from ..experiments.launchers import LAUNCHERS, Launcher
 from ..experiments.processes import interrupt, stop_all
-from ..experiments.results import RUNS_FILE
+from ..experiments.results import DENSE, RUNS_FILE
 from ..experiments.run import BEST
-from ..experiments.sweep import Progress, check_jobs, collect, run_jobs
+from ..experiments.sweep import Progress, check_jobs, collect, is_dense_of, run_jobs
 from .parser import CommandParser, command, number
 
 
@@ -74,7 +74,11 @@ class Display:
         done = sum(progress.done for progress in self.jobs)
         if done != self.done:
             lines = collect(self.grid, [progress.job for progress in self.jobs])
-            self.results = {line["id"]: line for line in lines}
+            self.results = {
+                DENSE if is_dense_of(self.grid, line) else line["id"]: line
+                for line in lines
+                if line.get("recipe") == self.grid.recipe.name
+            }
             self.done = done
         if self.live is not None:
             table = render_table(self._visible(), self.results, self.evaluation)

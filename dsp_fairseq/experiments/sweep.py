@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,21 +59,30 @@ def collect(grid: Grid, jobs: Sequence[Job]) -> list[dict[str, Any]]:
 
 
 def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]]:
-    ids = {name for job in jobs for name, _ in job.results}
-    if grid.dense_folder is not None:
-        ids.add(DENSE)
+    ids = {name for job in jobs for name, _ in job.results} - {DENSE}
     lines = [line for line in read_lines(path) if line["id"] not in ids]
     lines = [line for line in lines if (grid.folder / line["folder"] / RESULT_FILE).exists()]
-    if grid.dense is None and grid.dense_folder is not None:
-        lines.append(_line(grid, grid.dense_folder, DENSE, DENSE))
+    if grid.dense_folder is not None:
+        lines = [line for line in lines if not is_dense_of(grid, line)]
+        # Another recipe in this folder may have that name already.
+        taken = any(line["id"] == DENSE for line in lines)
+        name = f"{DENSE}-{grid.recipe.name}" if taken else DENSE
+        if (grid.dense_folder / RESULT_FILE).exists():
+            lines.append(_line(grid, grid.dense_folder, name, DENSE))
     for job in jobs:
         for name, folder in job.results:
-            if (folder / RESULT_FILE).exists():
+            if name != DENSE and (folder / RESULT_FILE).exists():
                 lines.append(_line(grid, folder, name, job.method))
     text = "".join(json.dumps(line) + "\n" for line in lines)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_whole(path, text)
     return lines
+
+
+def is_dense_of(grid: Grid, line: Mapping[str, Any]) -> bool:
+    """Whether a line is of the dense run of this grid; other recipes have their own."""
+    name = grid.recipe.name
+    return line["id"] in (DENSE, f"{DENSE}-{name}") and line.get("recipe") == name
 
 
 def _line(grid: Grid, folder: Path, name: str, method: str) -> dict[str, Any]:

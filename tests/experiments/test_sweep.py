@@ -86,6 +86,27 @@ def test_lines_of_another_grid_in_the_folder_are_kept(grid, tmp_path):
     assert {line["id"] for line in collect(other, [job])} == {"dense", "a-k6-s1", "b-k6-s1"}
 
 
+def test_each_recipe_in_a_folder_keeps_its_dense_line(grid, tmp_path):
+    """Whichever of two grids is collected last, and however often."""
+    one = grid(dense=str(tmp_path / "one"))
+    two = grid(dense={"recipe": str(tmp_path / "recipe.yaml"), "folder": str(tmp_path / "two")})
+    two = replace(two, recipe=replace(two.recipe, name="other"))
+    for made, seconds in ((one, 1.0), (two, 2.0)):
+        _finish(made.dense_folder, train_seconds=seconds)
+    for made in (one, two, two, one):
+        lines = collect(made, jobs_of(made))
+    dense = [(line["id"], line["recipe"], line["method"], line["folder"]) for line in lines]
+    assert sorted(dense) == [
+        ("dense", "base", "dense", "../one"),
+        ("dense-other", "other", "dense", "../two"),
+    ]
+    for shown in ({"dense": 2.0}, {}):
+        display = sweep_command.Display(two, [Progress(job) for job in jobs_of(two)])
+        display.update()
+        assert {name: line["train_seconds"] for name, line in display.results.items()} == shown
+        (tmp_path / "two/result.json").unlink(missing_ok=True)
+
+
 def test_a_sweep_in_a_linked_folder_finds_its_dense_run(grid, tmp_path):
     dense = tmp_path / "dense"
     _finish(dense)
