@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
@@ -107,11 +108,9 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
     """
     if first.labels is None or second.labels is None:
         raise PruningError("inputs without labels cannot be compared")
-    if first.labels != second.labels:
-        pairs = zip(first.labels, second.labels, strict=False)
-        at = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        where = f"input {at} differs" if at is not None else "one has more inputs"
-        raise PruningError(f"these are predictions of other data: {where}")
+    _refuse_other(first.labels, second.labels)
+    if first.inputs and second.inputs and first.vocabulary == second.vocabulary:
+        _refuse_other(first.inputs, second.inputs)
     rights = [
         [label == answer for label, answer in zip(one.labels or (), one.given, strict=True)]
         for one in (first, second)
@@ -120,6 +119,14 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
         sum(a and not b for a, b in zip(*pair, strict=True)) for pair in (rights, rights[::-1])
     )
     return Comparison(only_first, only_second, mcnemar(only_first, only_second))
+
+
+def _refuse_other(first: Sequence[str], second: Sequence[str]) -> None:
+    if first != second:
+        pairs = zip(first, second, strict=False)
+        at = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        where = f"input {at} differs" if at is not None else "one has more inputs"
+        raise PruningError(f"these are predictions of other data: {where}")
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data.data_utils import load_indexed_dataset
 from torch import Tensor
 
 from ..checkpoints.checkpoint import load_checkpoint
@@ -32,12 +35,16 @@ class Predictions:
         labels: the right class of each input; None where the data has none.
         given: the most probable class of each input; the first of equals.
         probabilities: of each class, by input.
+        inputs: a digest of each input, by which data is told apart; None where it is not known.
+        vocabulary: a digest of that of the inputs, whose digests compare within it.
     """
 
     classes: tuple[str, ...]
     labels: list[str] | None
     given: list[str]
     probabilities: list[list[float]]
+    inputs: list[str] | None = None
+    vocabulary: str = ""
 
 
 # ---- predicting
@@ -110,6 +117,8 @@ def _run(
         [labels[i] for i in order] if labels else None,
         [classes[row.index(max(row))] for row in probabilities],
         probabilities,
+        input_digests(task, split),
+        vocabulary_of(task),
     )
 
 
@@ -117,18 +126,42 @@ def _probabilities(logits: Tensor) -> list[list[float]]:
     return logits.double().softmax(-1).tolist()
 
 
+def input_digests(task: Any, split: str) -> list[str]:
+    """A digest of the text of each input, as it is in the data, whatever a model makes of it."""
+    dictionary, folder = task.source_dictionary, Path(task.cfg.data)
+    parts = [load_indexed_dataset(str(folder / f"input{i}" / split), dictionary) for i in range(2)]
+    return [
+        _digest("\t".join(dictionary.string(tokens.tolist()) for tokens in sentences), 16)
+        for sentences in zip(*(part for part in parts if part is not None), strict=True)
+    ]
+
+
+def vocabulary_of(task: Any) -> str:
+    """A digest of the symbols of its dictionary, in whatever order."""
+    return _digest("\n".join(sorted(task.source_dictionary.symbols)), 8)
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
 # ---- the file
 
 
 def write_tsv(predictions: Predictions) -> str:
-    """A line for each input: its number, label, prediction, and the probability of each class."""
+    """A line for each input: number, label, prediction, probability of each class, digest."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow([*_COLUMNS, *predictions.classes])
+    digests: list[list[str]] = [[] for _ in predictions.given]
+    title = []
+    if predictions.inputs is not None:
+        digests = [[digest] for digest in predictions.inputs]
+        title = [f"sha256 (vocabulary {predictions.vocabulary})"]
+    writer.writerow([*_COLUMNS, *predictions.classes, *title])
     labels = predictions.labels or [""] * len(predictions.given)
-    answers = zip(labels, predictions.given, predictions.probabilities, strict=True)
-    for number, (label, given, row) in enumerate(answers):
-        writer.writerow([number, label, given, *(f"{p:.6f}" for p in row)])
+    answers = zip(labels, predictions.given, predictions.probabilities, digests, strict=True)
+    for number, (label, given, row, digest) in enumerate(answers):
+        writer.writerow([number, label, given, *(f"{p:.6f}" for p in row), *digest])
     return text.getvalue()
 
 
@@ -145,7 +178,10 @@ def read_tsv(path: Path) -> Predictions:
     if not lines or tuple(lines[0][: len(_COLUMNS)]) != _COLUMNS or len(lines) < 2:
         raise PruningError(f"{path} holds no predictions of dsp-predict")
     header, *rows = lines
-    classes = tuple(header[len(_COLUMNS) :])
+    # Earlier versions wrote no digests; a class has no space in its name.
+    known = re.fullmatch(r"sha256 \(vocabulary (\w+)\)", header[-1])
+    digests = [row.pop() for row in rows if row] if known else None
+    classes = tuple(header[len(_COLUMNS) : -1 if known else None])
     labels: list[str] = []
     probabilities: list[list[float]] = []
     for number, row in enumerate(rows):
@@ -161,7 +197,14 @@ def read_tsv(path: Path) -> Predictions:
     if "" in labels and set(labels) != {""}:
         raise PruningError(f"{path} has labels for some of its inputs only: predict again")
     given = [row[2] for row in rows]
-    return Predictions(classes, None if "" in labels else labels, given, probabilities)
+    return Predictions(
+        classes,
+        None if "" in labels else labels,
+        given,
+        probabilities,
+        digests,
+        known[1] if known else "",
+    )
 
 
 # ---- an export

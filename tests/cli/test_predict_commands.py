@@ -71,6 +71,16 @@ def test_an_export_predicts_the_same_and_is_compared(trained, pairs, tmp_path, c
     assert "compared     0 right here alone, 0 there alone; p = 1 (McNemar, exact)" in out
 
 
+def test_another_split_is_other_data_though_its_labels_are_the_same(trained, pairs, tmp_path):
+    tables = {split: tmp_path / f"{split}.tsv" for split in ("valid", "test")}
+    for split, path in tables.items():
+        _predict(trained, pairs, "--output", path, split=split)
+    valid, test = map(read_tsv, tables.values())
+    assert valid.labels == test.labels and valid.inputs != test.inputs
+    with pytest.raises(CommandExit, match="these are predictions of other data: input 0 differs"):
+        _predict(trained, pairs, "--compare", tables["valid"])
+
+
 def test_what_cannot_be_predicted_is_refused_and_nothing_written(
     trained, train, pairs, corpus, folder, tmp_path
 ):

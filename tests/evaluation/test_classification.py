@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dsp_fairseq.errors import PruningError
@@ -70,3 +72,16 @@ def test_predictions_of_other_data_are_not_compared(labels, message):
     other = _predictions(labels, "y" * 6 if labels == "yyynnn" else "yynyn")
     with pytest.raises(PruningError, match=message):
         compare(_predictions("yyynn", "yynyn"), other)
+
+
+def test_equal_labels_do_not_make_it_the_same_data():
+    first, unknown = (
+        replace(_predictions("yyn", "yyn"), vocabulary="v", inputs=["a", "b", "c"]),
+        None,
+    )
+    other = replace(first, inputs=["a", "x", "c"])
+    with pytest.raises(PruningError, match="predictions of other data: input 1 differs"):
+        compare(first, other)
+    # What earlier versions wrote says no more than its labels, nor do tokens of other models.
+    for unknown in (replace(other, inputs=None), replace(other, vocabulary="w")):
+        assert compare(first, unknown).p == 1.0
