@@ -132,5 +132,8 @@ def _refuse_other(first: Sequence[str], second: Sequence[str]) -> None:
 def mcnemar(only_first: int, only_second: int) -> float:
     """The exact two-sided p of so many inputs that one alone has right: a sign test of both."""
     n = only_first + only_second
-    tail = sum(math.comb(n, i) for i in range(min(only_first, only_second) + 1))
+    term = tail = 1  # n over 0
+    for i in range(min(only_first, only_second)):
+        term = term * (n - i) // (i + 1)  # n over i + 1, from n over i
+        tail += term
     return float(min(Fraction(1), Fraction(2 * tail, 2**n)))
