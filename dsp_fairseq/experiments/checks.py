@@ -18,7 +18,7 @@ from ..heads.family import family_of
 from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
-from ..pruning.refusals import refuse_unsupported
+from ..pruning.refusals import refuse_unsupported, refuse_worst_checkpoint
 from .commands import rank_command, train_flags
 from .evaluation import evaluation_of
 from .flags import arguments_of, parse
@@ -213,6 +213,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     # Without the name of the data, which need not be there yet.
     words = ["", *arguments_of(train_flags(recipe, folder))]
     args = parse(recipe, "train", options.get_training_parser(), words)
+    refuse_worst_checkpoint(args)
     evaluation = evaluation_of(recipe)
     if str(getattr(args, "arch", "")).startswith("dsp_"):
         layout = family_of(args).layout(args)

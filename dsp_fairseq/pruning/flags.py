@@ -248,6 +248,8 @@ _HYDRA_GROUP = {
     "finetune_from_model": "checkpoint",
     "restore_file": "checkpoint",
     "save_dir": "checkpoint",
+    "best_checkpoint_metric": "checkpoint",
+    "maximize_best_checkpoint_metric": "checkpoint",
 }
 TRAINING_FLAGS = tuple(_HYDRA_GROUP)
 """The flags that do not belong to the model, but say whether it can be trained."""

@@ -26,6 +26,11 @@ _UNSUPPORTED: tuple[tuple[str, str], ...] = (
     ("store_ema", "--store-ema"),
 )
 
+_HIGHER_IS_BETTER = {"accuracy": True, "bleu": True} | dict.fromkeys(
+    ("loss", "nll_loss", "ppl"), False
+)
+"""By the name of a metric; of others it is not known."""
+
 
 def refuse_unsupported(args: Any, family: Family) -> None:
     """Refuses what head pruning cannot do, by the name of its flag.
@@ -102,6 +107,24 @@ def refuse_training(args: Any, family: Family) -> None:
     if without_gpu and backend in ("c10d", "pytorch_ddp") and (processes or 1) > 1:
         raise PruningError(
             f"fairseq's --ddp-backend {backend} needs GPUs: on CPUs use --ddp-backend legacy_ddp"
+        )
+    refuse_worst_checkpoint(args)
+
+
+def refuse_worst_checkpoint(args: Any) -> None:
+    """Refuses a training that would keep its worst checkpoint as the best.
+
+    Raises:
+        PruningError: the highest of a loss, or the lowest of a score.
+    """
+    metric, maximize = (
+        training_flag(args, name)
+        for name in ("best_checkpoint_metric", "maximize_best_checkpoint_metric")
+    )
+    if _HIGHER_IS_BETTER.get(metric, maximize) != maximize:
+        raise PruningError(
+            f"--best-checkpoint-metric {metric} would keep the worst checkpoint: "
+            f"{'leave out' if maximize else 'add'} --maximize-best-checkpoint-metric"
         )
 
 

@@ -153,6 +153,10 @@ RUN_CASES = [
     Case("dsp-run", "an option that pruning does not support",
          "mine.yaml --dry-run --set quant-noise-pq=0.1", "--quant-noise-pq is not supported",
          {"mine.yaml": RECIPE}),
+    Case("dsp-run", "a score of which the lowest would be kept",
+         "mine.yaml --dry-run --set best-checkpoint-metric=bleu",
+         "would keep the worst checkpoint: add --maximize-best-checkpoint-metric",
+         {"mine.yaml": RECIPE}),
     Case("dsp-run", "no checkpoint to start from", "mine.yaml",
          "there is no checkpoint no.pt to start from",
          {"mine.yaml": RECIPE + "start: no.pt\n", **READY}),
@@ -550,6 +554,8 @@ TRAIN_CASES = [
          "has no dev split of de and en", 1),
         ("adaptive softmax", "--adaptive-softmax-cutoff 50,100",
          "--adaptive-softmax-cutoff is trained by fairseq's adaptive_loss only", 1),
+        ("a score of which the lowest would be kept", "--best-checkpoint-metric bleu",
+         "would keep the worst checkpoint: add --maximize-best-checkpoint-metric", 1),
     )
 ] + [
     Case("fairseq-train", "no such teacher", "--distill-from no.pt",
@@ -748,6 +754,8 @@ CLASSIFIER_CASES = [
          "has 3 labels (entailment, neutral, contradiction)", None),
         ("a classifier of numbers", "--regression-target",
          "--regression-target is not supported by dsp_sentence_prediction", None),
+        ("a loss of which the highest would be kept", "--best-checkpoint-metric loss",
+         "would keep the worst checkpoint: leave out --maximize-best-checkpoint-metric", None),
         ("metrics of labels that are numbers", "--report-mcc",
          "--report-mcc is not supported by dsp_sentence_prediction", None),
         ("sentences that are too long", "--max-positions 8",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import nullcontext
 
 import pytest
 from omegaconf import OmegaConf
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads.family import family_of
-from dsp_fairseq.pruning.flags import expect_unused_parameters
-from dsp_fairseq.pruning.refusals import refuse_training
+from dsp_fairseq.pruning.flags import as_namespace, expect_unused_parameters
+from dsp_fairseq.pruning.refusals import refuse_training, refuse_worst_checkpoint
 
 
 def test_unflattened_fp16_is_accepted(build):
@@ -27,6 +28,24 @@ def test_processes_on_cpus_need_the_other_wrapper():
         refuse_training(
             Namespace(**flags, ddp_backend="pytorch_ddp", distributed_world_size=2), family
         )
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize", "refused"),
+    [
+        *(("accuracy", False, True), ("bleu", False, True), ("loss", True, True)),
+        *(("ppl", True, True), ("nll_loss", True, True)),
+        *(("accuracy", True, False), ("bleu", True, False), ("loss", False, False)),
+        # Of others it is not known which is better.
+        *(("mine", True, False), ("mine", False, False), (None, None, False)),
+    ],
+)
+def test_the_worst_checkpoint_is_not_kept_as_the_best(metric, maximize, refused):
+    flags = {"best_checkpoint_metric": metric, "maximize_best_checkpoint_metric": maximize}
+    config = OmegaConf.create({"model": {"_name": "x"}, "checkpoint": flags})
+    for args in (Namespace(**flags), as_namespace(config.model)):
+        with pytest.raises(PruningError, match="worst") if refused else nullcontext():
+            refuse_worst_checkpoint(args)
 
 
 def test_a_training_tells_pytorch_ddp_of_parameters_without_gradients():
