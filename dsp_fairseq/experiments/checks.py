@@ -210,12 +210,10 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         )
     if own := sorted(_OWN_FLAGS & recipe.train.keys()):
         raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
-    # Without the name of the data, which need not be there yet.
-    words = ["", *arguments_of(train_flags(recipe, folder))]
-    args = parse(recipe, "train", options.get_training_parser(), words)
+    args = _parsed(recipe, folder)
     refuse_worst_checkpoint(args)
     evaluation = evaluation_of(recipe)
-    if str(getattr(args, "arch", "")).startswith("dsp_"):
+    if _is_ours(args):
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
         if recipe.rank is None:
@@ -226,3 +224,30 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     evaluation.check_flags(recipe)
     if recipe.rank is not None:
         rank_command(recipe, folder)
+
+
+def check_dense(run: Run) -> None:
+    """Checks that a run keeps all heads; :func:`check_run` is to be called before.
+
+    Raises:
+        PruningError: it prunes.
+    """
+    args = _parsed(run.recipe, run.folder)
+    if not _is_ours(args):
+        return
+    number = family_of(args).layout(args).num_heads
+    if run.recipe.budgets != [str(number)]:
+        raise PruningError(
+            f"recipe {run.recipe.name} does not keep all heads, and the dense run keeps all: give "
+            f"it num-of-heads: {number}"
+        )
+
+
+def _parsed(recipe: Recipe, folder: Path) -> Any:
+    # Without the name of the data, which need not be there yet.
+    words = ["", *arguments_of(train_flags(recipe, folder))]
+    return parse(recipe, "train", options.get_training_parser(), words)
+
+
+def _is_ours(args: Any) -> bool:
+    return str(getattr(args, "arch", "")).startswith("dsp_")

@@ -11,11 +11,13 @@ from typing import Any
 import yaml
 
 from ..errors import PruningError
-from .recipe import Recipe, load_recipe, read_as, read_yaml
+from .recipe import Recipe, dashed, load_recipe, read_as, read_yaml
 from .results import DENSE
 from .run import BEST, Run, default_folder, targets_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_AXES = {"num-of-heads": "budgets", "cost-budget": "budgets", "seed": "seeds"}
+"""Flags that differ by run, and the key of a grid that holds their values."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,15 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
             another kind.
     """
     file = read_as(_GridFile, read_yaml(path), path)
+    _refuse_axes(file.train, f"{path}: 'train'")
     recipe = load_recipe(Path(file.recipe)).with_generate(file.generate).with_train(file.train)
     dense, dense_folder = _dense(file, path, threads)
+    for made in (recipe, *([dense.recipe] if dense else [])):
+        if "test" not in made.evaluate:
+            raise PruningError(
+                f"{path}: recipe {made.name} does not evaluate test, which a report is of: add it "
+                "to 'evaluate'"
+            )
     if dense_folder is not None:
         best = str(dense_folder / BEST)
         if recipe.start is not None:
@@ -160,8 +169,16 @@ def _dense(file: _GridFile, path: Path, threads: int) -> tuple[Run | None, Path 
     return Run(recipe, folder, threads), folder
 
 
+def _refuse_axes(flags: Mapping[str, Any], place: str) -> None:
+    given = {dashed(name) for name, value in flags.items() if value is not None}
+    for name, axis in _AXES.items():
+        if name in given:
+            raise PruningError(f"{place} sets {name}, which '{axis}' says: leave it out")
+
+
 def _method(content: Mapping[str, Any], place: str) -> Method:
     train = dict(content)
+    _refuse_axes(train, place)
     own: dict[str, Any] = {n: train.pop(n) for n in ("rank", "score", "budgets") if n in train}
     return read_as(Method, {**own, "train": train}, place)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import PruningError
 from ..files import write_whole
-from .checks import check_run
+from .checks import check_dense, check_run
 from .grid import Grid, Job
 from .launchers import Handle, Launcher
 from .processes import locked
@@ -35,6 +35,8 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     coming = grid.dense is not None and not is_done(grid.dense)
     for job in jobs:
         check_run(job.run, start_is_coming=coming)
+    if grid.dense is not None:
+        check_dense(grid.dense)
     if grid.dense is None and grid.dense_folder is not None:
         result = grid.dense_folder / RESULT_FILE
         if not result.exists():
@@ -42,6 +44,14 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
                 f"there is no {result} of the dense run: make it with "
                 f"dsp-run DENSE-RECIPE --save-dir {grid.dense_folder}"
             )
+        found = read_result(grid.dense_folder)
+        kept, number = found.get("budget"), found.get("num_heads")
+        if kept != number:
+            raise PruningError(
+                f"{grid.dense_folder} keeps {kept} of {number} heads: the dense run keeps all"
+            )
+        if "test" not in found.get("scores", ()):
+            raise PruningError(f"{result} has no score of test, which a report is of")
 
 
 # ---- the lines

@@ -73,6 +73,29 @@ def test_mistakes_in_grids_are_refused(grid, content, message):
         grid(**content)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"methods": {"a": {"num-of-heads": 3}}}, "method a sets num-of-heads, which 'budgets'"),
+        ({"methods": {"a": {"cost_budget": 3}}}, "method a sets cost-budget, which 'budgets' says"),
+        ({"methods": {"a": {"--seed": 3}}}, "method a sets seed, which 'seeds' says"),
+        ({"train": {"num_of_heads": 3}}, "'train' sets num-of-heads, which 'budgets' says"),
+    ],
+)
+def test_what_the_axes_say_is_said_nowhere_else(grid, content, message):
+    with pytest.raises(PruningError, match=message):
+        grid(**content)
+
+
+def test_the_recipes_of_a_grid_are_evaluated_on_test(grid, recipe, tmp_path):
+    """The grid's own, and that of its dense run."""
+    recipe("valid", evaluate=["valid"])
+    path = str(tmp_path / "valid.yaml")
+    for content in ({"recipe": path}, {"dense": {"recipe": path}}):
+        with pytest.raises(PruningError, match="recipe valid does not evaluate test"):
+            grid(**content)
+
+
 def test_a_method_may_take_a_flag_of_the_recipe_away(grid):
     (job,) = jobs_of(grid(methods={"a": {"finetune_updates": None}}, budgets=[6], seeds=[1]))
     assert "finetune-updates" not in job.run.recipe.train
