@@ -185,6 +185,10 @@ def describe(args: argparse.Namespace, files: Mapping[str, Path]) -> dict[str, A
     step("checking the raw text")
     settings: dict[str, Any] = {"format_version": FORMAT_VERSION, "kind": "classification"}
     settings |= {"labels_given": args.labels, "max_length": args.max_length, "toy": args.toy}
+    # What is not used is said too: a folder that was made with it is another.
+    splits = (*SPLITS, WHOLE)
+    settings |= dict.fromkeys(("held_out", "seed", *(f"sha256_{split}" for split in splits)))
+    settings["sha256_model"] = None
     if WHOLE in files or args.toy is not None:
         settings |= {"held_out": args.held_out, "seed": args.seed}
     for split, path in files.items():

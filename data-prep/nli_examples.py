@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def _read_columns(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
     first = next(lines)
     header = [cell.strip().lower() for cell in first[1].split("\t")]
     names = _names(header)
-    if names is None and header[0] in _LABELS:
+    if names is None and {*header} & {*_LABELS, *chain(*_SENTENCES)}:
         _unknown(first[0], header)
     if names is None:
         if len(header) not in (2, 3):

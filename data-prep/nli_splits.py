@@ -97,6 +97,11 @@ def class_order(
     if given or model:
         return list(given or model)
     found = {example.label for example in train}
+    if "-1" in found:
+        raise TextError(
+            f"label -1 may stand for none: write {UNLABELLED} in its place, or if it is a class, "
+            "name all classes, as in --labels=-1,0,1"
+        )
     if found <= set(NLI_LABELS):
         return [label for label in NLI_LABELS if label in found]
     return sorted(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
+import regex
 from prep_common import step
 from raw_text import Line, RawFile, check_raw
 
 from dsp_text.blank import is_blank
 from dsp_text.cleaner import Cleaner
 from dsp_text.errors import TextError
+
+_UNSEEN = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 
 SPLITS = ("train", "valid", "test")
 
@@ -116,7 +120,8 @@ def _occurs_once(values: np.ndarray) -> np.ndarray:
 
 
 def digest(text: str) -> int:
-    """Return 64 bits that stand for a text."""
+    """Return 64 bits that stand for a text, and for what looks the same."""
+    text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 

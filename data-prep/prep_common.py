@@ -44,6 +44,9 @@ def run_command(main: Callable[[Sequence[str] | None], None]) -> NoReturn:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _exit_on_signal)
     prog = Path(sys.argv[0]).name
+    # File names need not be UTF-8.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     try:
         main(None)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ Line = tuple[str, str]
 
 def decode_lines(lines: Iterable[bytes], name: object) -> Iterator[Line]:
     """Yield the sentences of a UTF-8 file, where nothing but a newline ends a line."""
+    # Of a name that is not UTF-8, what messages and files of places can hold.
+    name = os.fsencode(str(name)).decode("utf-8", "replace")
     for number, raw in enumerate(lines, start=1):
         place = f"{name}, line {number}"
         try:

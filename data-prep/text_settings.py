@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prep_common import CommandParser, positive_int
+from prep_common import CommandParser, positive_int, step
+from sacremoses.corpus import NonbreakingPrefixes
 
 from dsp_text.cleaner import Cleaner
 from dsp_text.errors import TextError
@@ -103,4 +104,20 @@ def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSet
     check_direction(source, target)
     # SentencePiece works on untokenised text.
     tokenized = args.subword == "bpe" and not args.no_tokenize
-    return TextSettings(source, target, args.subword, args.vocab_size, args.lowercase, tokenized)
+    known = NonbreakingPrefixes().available_langs
+    unknown = [code for code in (source, target) if code not in known]
+    if tokenized and unknown:
+        step(
+            f"note: Moses has no abbreviations of {' and '.join(unknown)}, and takes those of "
+            "English; it knows languages by two small letters, such as de"
+        )
+    return TextSettings(
+        source,
+        target,
+        args.subword,
+        args.vocab_size,
+        args.lowercase,
+        tokenized,
+        # It would join words to their marks.
+        normalized=not args.no_tokenize,
+    )

@@ -17,6 +17,7 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from torch import Tensor, nn
 
+from dsp_fairseq.errors import exits_in_one_line
 from dsp_fairseq.heads.family import family_of
 from dsp_fairseq.tasks.sentence_prediction import DspSentencePredictionTask
 
@@ -105,6 +106,7 @@ class Bench:
         return forward
 
 
+@exits_in_one_line
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
     parser.add_argument("--shape", choices=SHAPES, default="minilm")

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import dsp_fairseq  # noqa: F401
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.pruned import pruned_checkpoint
 from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout
@@ -120,6 +121,8 @@ def make_mask(layout: HeadLayout, budget: int, kind: str) -> Tensor:
     for site, head in order:
         if sum(map(len, kept.values())) < budget and len(kept[site]) < most:
             kept[site].append(head)
+    if sum(map(len, kept.values())) < budget:
+        raise PruningError(f"no {kind} mask of {layout} has {budget} heads")
     return layout.mask(kept)
 
 

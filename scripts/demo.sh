@@ -29,9 +29,18 @@ export PATH="$PWD/.venv/bin:$PATH" PYTHONWARNINGS=ignore
 # One thread for each of the two models: more would wait for each other where other work shares the
 # machine. Huge pages save a fifth of an update.
 export OMP_NUM_THREADS=1 THP_MEM_ALLOC_ENABLE=1
+# fairseq says at this level when training ends.
+export LOGLEVEL=INFO
 
 train() { # K FOLDER
     mkdir -p "$2"
+    local of
+    of="$updates updates, data $(cksum <$data/prep.json)"
+    if [[ -f $2/demo && $(<"$2/demo") != "$of" ]]; then
+        echo "demo.sh: error: $2 is of a demo with other DEMO_UPDATES or DEMO_PAIRS: remove it" >&2
+        exit 1
+    fi
+    echo "$of" >"$2/demo"
     # fairseq-train, started again at its end, would make one more update.
     grep -qs "done training in" "$2/train.log" && return
     fairseq-train $data --user-dir dsp_fairseq --arch dsp_transformer_tiny --share-all-embeddings \

@@ -2,7 +2,7 @@
 # Makes .venv with everything this project needs. Safe to run again; does nothing when all is there.
 #   PYTHON=python3.12 bash scripts/setup.sh    uses that interpreter (3.10 to 3.13)
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' scripts/setup.sh
     exit
@@ -73,10 +73,17 @@ key=$(pwd; cat pyproject.toml scripts/setup.sh)
 key=$(cksum <<<"$key")
 [[ -f $stamp && $(<"$stamp") == "$key" ]] && exit 0
 
-if ! [[ -x .venv/bin/python && $(.venv/bin/python -c 'import sys; print(sys.prefix)') -ef .venv ]] ||
-    ! head -n 1 .venv/bin/pip 2>/dev/null | grep -qF "$(pwd)/.venv/"; then
-    rm -rf .venv
+is_of_here() { # whether .venv was made in this folder, by whatever name of it
+    local python
+    # Of a long path, or one with spaces, the second line names the interpreter.
+    python=$(head -n 2 .venv/bin/pip 2>/dev/null | grep -oE '/[^"]*/python[0-9.]*' | tail -n 1)
+    [[ -x .venv/bin/python && $(.venv/bin/python -c 'import sys; print(sys.prefix)') -ef .venv ]] &&
+        [[ -n $python && ${python%/*} -ef .venv/bin ]]
+}
+
+if ! is_of_here; then
     python=$(find_python)
+    rm -rf .venv
     options=()
     if has_torch "$python"; then
         echo "setup: keeping the torch of $(command -v "$python")"

@@ -42,6 +42,8 @@ export PATH="$PATH:$root/.venv/bin"
 torchrun=$(command -v torchrun) || fail "there is no torchrun: run 'bash scripts/setup.sh'"
 # Without it, each process takes all cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# fairseq says at this level that the processes train together, and when training ends.
+export LOGLEVEL=INFO
 
 # The Python of the torch which will train counts the GPUs, and says how dsp-run would start them.
 mapfile -d '' command < <(PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$(dirname "$torchrun")/python" - "$processes" "$@" <<'PYTHON'

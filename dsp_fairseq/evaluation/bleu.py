@@ -25,6 +25,14 @@ _OF_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
     "char",
 )
 
+_TWO_LETTERS = {
+    **dict.fromkeys(("zho", "chi", "cmn", "yue", "cn"), "zh"),
+    **dict.fromkeys(("jpn", "jp"), "ja"),
+    **dict.fromkeys(("kor", "kr"), "ko"),
+    **{"tha": "th", "lao": "lo", "khm": "km", "mya": "my", "bur": "my", "bod": "bo", "tib": "bo"},
+}
+"""Other codes of these languages: ISO 639-2 and 639-3, and those of countries."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -57,7 +65,8 @@ def tokenizer_for(language: str) -> str:
     Those of Japanese and Korean need more than sacreBLEU: without it, characters are words, as
     they are in Thai and others that are written without spaces.
     """
-    name = _OF_LANGUAGE.get(language.lower().split("_")[0], "13a")
+    code = language.lower().split("_")[0]
+    name = _OF_LANGUAGE.get(_TWO_LETTERS.get(code, code), "13a")
     try:
         BLEU(tokenize=name)
     except RuntimeError:
@@ -147,10 +156,11 @@ def score_file(
     """
     output = read_output(generated)
     references = check_references(output, read_references(data, split))
-    hypotheses, targets = (
-        [references.words(text.tokens) for text in side]
-        for side in (output.hypotheses, output.references)
-    )
+    hypotheses = [references.words(text.tokens) for text in output.hypotheses]
+    targets = [
+        references.words_of(number, text.tokens)
+        for number, text in zip(output.numbers, output.references, strict=True)
+    ]
     translations, best = (
         [references.plain_text(line) for line in side] for side in (hypotheses, targets)
     )

@@ -90,6 +90,15 @@ class References:
         encoded = [self.words(text) for text in self._encoded(number)]
         return given in (*encoded, *map(self.plain_text, encoded))
 
+    def words_of(self, number: int, tokens: str) -> str:
+        """The words of a reference that was printed, which may be plain text (``--tokenizer``)."""
+        given = self.words(tokens)
+        if _join_unknowns(given) == self._cleaned[number]:
+            return given
+        encoded = [self.words(text) for text in self._encoded(number)]
+        is_plain = given not in encoded and given in map(self.plain_text, encoded)
+        return encoded[0] if is_plain else given
+
     def _encoded(self, number: int) -> list[str]:
         """What may be printed of a reference: tokens, with and without unknown ones."""
         try:

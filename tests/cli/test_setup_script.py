@@ -20,9 +20,9 @@ def setup(tmp_path):
     shutil.copy(ROOT / "scripts/setup.sh", tmp_path / "scripts")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
 
-    def run_setup(**variables: str) -> subprocess.CompletedProcess[str]:
+    def run_setup(here: Path = tmp_path, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", str(tmp_path / "scripts/setup.sh")],
+            ["bash", str(here / "scripts/setup.sh")],
             capture_output=True,
             text=True,
             env={**os.environ, **variables},
@@ -75,3 +75,22 @@ def test_a_second_run_does_nothing():
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert stamp.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["short path", "long path"])
+def test_an_environment_stays_under_another_name_of_its_folder(setup, tmp_path, long):
+    """One that was moved here is made anew, but not before there is a Python for that."""
+    here, link = tmp_path / "a folder", tmp_path / "link"
+    here.mkdir()
+    for name in ("scripts", "pyproject.toml"):
+        (tmp_path / name).rename(here / name)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", here / ".venv"], check=True)
+    link.symlink_to(here)
+    pip = here / ".venv/bin/pip"
+    for folder, stays in ((here, True), (link, True), (tmp_path, False)):
+        python = folder / ".venv/bin/python"
+        pip.write_text(f"#!/bin/sh\n'''exec' \"{python}\" \"$0\"\n" if long else f"#!{python}\n")
+        done = setup(here=link, PYTHON="/bin/false")
+        assert done.returncode == 1
+        assert ("PYTHON=/bin/false is not a Python" in done.stderr) != stays
+        assert pip.exists()

@@ -91,6 +91,19 @@ def test_a_header_names_the_columns(write):
     assert [(e.label, *e.sentences) for e in read_examples(path)] == ROWS
 
 
+def test_minus_one_may_be_no_label(write, tmp_path, refusal):
+    path = write("x.jsonl", [(-1, "a"), (0, "b"), (1, "c")] * 3, ("label", "text"))
+    arguments = ["--train", str(path), "--valid", str(path), "--out", str(tmp_path / "out")]
+    assert "label -1 may stand for none" in refusal(nli_corpus, arguments)
+    prepare(tmp_path / "out", *arguments[:4], "--labels=-1,0,1")
+
+
+def test_a_header_without_a_known_label_is_refused(write, tmp_path, refusal):
+    path = write("x.tsv", [("sentiment", "text"), ("good", "a"), ("bad", "b")])
+    arguments = ["--train", str(path), "--valid", str(path), "--out", str(tmp_path / "out")]
+    assert "none of the names sentiment, text are known" in refusal(nli_corpus, arguments)
+
+
 def test_labels_may_be_numbers_or_several_words(write):
     path = write("x.jsonl", [(1, "a"), ("very good", "b")], ("label", "text"))
     assert [(e.label, e.sentences) for e in read_examples(path)] == [
@@ -188,8 +201,16 @@ def test_a_second_run_leaves_the_folder_alone(write, tmp_path, capsys, refusal):
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
     prepare(out, *arguments)
     assert "already prepared" in capsys.readouterr().out
-    error = refusal(nli_corpus, [*map(str, arguments), "--out", str(out), "--max-length", "9"])
-    assert "made with another max_length (None, now 9)" in error
+    for more, said in (
+        (("--max-length", "9"), "made with another max_length (None, now 9)"),
+        (("--test", str(path)), "made with another sha256_test (None, now '"),
+    ):
+        error = refusal(nli_corpus, [*map(str, arguments), "--out", str(out), *more])
+        assert said in error
+    with_test = (*arguments, "--test", path)
+    other = prepare(tmp_path / "other", *with_test)
+    error = refusal(nli_corpus, [*map(str, arguments), "--out", str(other)])
+    assert "made with another sha256_test ('" in error
     write("x.tsv", KEPT)
     error = refusal(nli_corpus, [*map(str, arguments), "--out", str(out)])
     assert "another sha256_train" in error

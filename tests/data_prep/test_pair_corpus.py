@@ -59,6 +59,16 @@ def test_pairs_are_compared_as_pairs():
     assert [rule(pair) for pair in pairs] == [None, None, "duplicate", None, None, "duplicate"]
 
 
+@pytest.mark.parametrize("other", ["cafe\u0301", "caf\u200be\u0301", "ｃａｆé"])
+def test_what_looks_the_same_is_the_same(other):
+    rule, occurrences = DuplicateRule(), Occurrences()
+    assert rule(("café", "a")) is None
+    assert rule((other, "a")) == "duplicate"
+    for pair in (("café", "a"), (other, "b"), ("tea", "c")):
+        occurrences.add(pair)
+    assert occurrences.unique() == [2]
+
+
 def test_unique_pairs_share_neither_side():
     seen = Occurrences()
     for pair in [("a", "x"), ("b", "y"), ("c", "x"), ("d", "z"), ("b", "w")]:
