@@ -348,7 +348,7 @@ def test_several_budgets_wait_alike(build, batch):
 PRICES = "encoder.self=0.5,decoder.self=4,decoder.cross=2.5"
 
 
-@pytest.mark.parametrize("limit", ["4", "9.5", "31"])
+@pytest.mark.parametrize("limit", ["4", "9.5", "27"])
 @pytest.mark.parametrize(
     "limits", [{}, {"keep_at_least": "decoder.cross=1", "keep_at_most": "site=2"}]
 )
