@@ -25,6 +25,7 @@ from ..heads.layout import parse_kept_heads
 from ..modules.attention import GatedAttention
 from .distillation import Distillation, load_distillation
 from .ending import at_the_end, updates_by_epochs
+from .flag_files import resolve_head_costs, resolve_kept_heads
 from .flags import (
     PruningConfig,
     add_pruning_flags,
@@ -38,7 +39,7 @@ from .nonfinite import UpdateWatch
 from .plan import check_schedule, plan_pruning
 from .refusals import refuse_training, refuse_unsupported
 from .repair import repair
-from .resume import check_start_file, newest_sound, resolve_head_costs, resolve_kept_heads
+from .resume import check_start_file, newest_sound
 
 logger = logging.getLogger(__name__)
 
