@@ -17,14 +17,19 @@ LAST = "checkpoint_last.pt"
 """What fairseq-train continues from, unless told otherwise."""
 
 
-def refuse_existing(output: Path) -> None:
-    """Nothing is overwritten.
+def refuse_existing(output: Path, flag: str = "--output") -> None:
+    """Nothing is overwritten, and long work is not begun for a file that cannot be written.
 
     Raises:
-        PruningError: the output exists.
+        PruningError: the output exists, or there is no writing where it should be.
     """
     if output.exists():
-        raise PruningError(f"{output} exists: remove it or give another --output")
+        raise PruningError(f"{output} exists: remove it or give another {flag}")
+    parent = next(folder for folder in output.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise PruningError(f"cannot write {output}: {parent} is a file")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PruningError(f"cannot write {output}: {parent} is read-only")
 
 
 def read_text(path: Path) -> str:

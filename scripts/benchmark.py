@@ -27,6 +27,7 @@ import dsp_fairseq  # noqa: F401
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.pruned import pruned_checkpoint
+from dsp_fairseq.files import refuse_existing, write_whole
 from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import HeadLayout
 
@@ -206,8 +207,17 @@ def parser(description: str, repeats: int) -> argparse.ArgumentParser:
     )
     result.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
     result.add_argument("--repeats", type=int, default=repeats, help="rounds that count")
-    result.add_argument("--json", type=Path, help="also write all figures here")
+    result.add_argument("--json", type=_new_file, help="also write all figures here")
     return result
+
+
+def _new_file(text: str) -> Path:
+    path = Path(text)
+    try:
+        refuse_existing(path, "--json")
+    except PruningError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+    return path
 
 
 def add_masks(parser: argparse.ArgumentParser) -> None:
@@ -229,4 +239,4 @@ def write_json(path: Path | None, figures: Any) -> None:
     if path is None:
         return
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    path.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+    write_whole(path, json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")

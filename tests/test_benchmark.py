@@ -22,3 +22,13 @@ def test_both_sides_have_one_shape(shape, gated):
     for name in ("encoder_layers", "encoder_embed_dim", "decoder_attention_heads"):
         assert getattr(config.model, name) == getattr(other.model, name)
     assert len(task.source_dictionary) == 100
+
+
+def test_figures_that_are_there_are_not_overwritten(tmp_path, capsys):
+    path = tmp_path / "figures.json"
+    path.touch()
+    with pytest.raises(SystemExit):
+        benchmark.parser("", 1).parse_args(["--json", str(path)])
+    assert "exists: remove it or give another --json" in capsys.readouterr().err
+    benchmark.write_json(tmp_path / "new/figures.json", [1])
+    assert (tmp_path / "new/figures.json").exists()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
-from ..checkpoints.formats import GATES
+from ..checkpoints.formats import GATES, trained_budgets
 from ..checkpoints.validation import UNINITIALISED
 from ..checkpoints.weights import digest_of
 from ..errors import PruningError, shortened
@@ -35,7 +35,8 @@ class _Member:
 
     Attributes:
         standing: ``dense``, ``frozen`` or ``exported``.
-        heads: None for a model without gates, such as fairseq's own.
+        head_maps: its own, then those of its other budgets; none for a model without gates, such
+            as fairseq's own.
         structure: the architecture, the family's arguments that change the function, and what
             the checkpoint says of its data.
         tensors: per name its shape and dtype, and the first name that shares its memory.
@@ -46,7 +47,7 @@ class _Member:
     path: Path
     updates: int
     standing: str
-    heads: HeadMap | None
+    head_maps: tuple[HeadMap, ...]
     structure: dict[str, Any]
     tensors: dict[str, tuple[torch.Size, torch.dtype, str]]
     fixed: dict[str, Tensor]
@@ -55,7 +56,7 @@ class _Member:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> _Member:
         args, weights = checkpoint.args, checkpoint.weights
-        heads = checkpoint.head_map() if checkpoint.has_gates or checkpoint.lacks_heads else None
+        standing = _standing(checkpoint)
         seen: dict[tuple[int, torch.Size], str] = {}
         tensors = {
             name: (
@@ -69,8 +70,8 @@ class _Member:
         return cls(
             checkpoint.path,
             checkpoint.updates,
-            _standing(checkpoint, heads),
-            heads,
+            standing,
+            _head_maps(checkpoint, standing),
             {"architecture": architecture(args), **structure, **checkpoint.data_state},
             tensors,
             {name: value for name, value in weights.items() if _is_fixed(name, value)},
@@ -85,20 +86,35 @@ class _Member:
         return f"{list(shape)} in {str(dtype).removeprefix('torch.')}{tie}"
 
 
-def _standing(checkpoint: Checkpoint, heads: HeadMap | None) -> str:
-    if heads is None:
-        return "dense"
+def _standing(checkpoint: Checkpoint) -> str:
     if not checkpoint.has_gates:
-        return "exported"
+        return "exported" if checkpoint.lacks_heads else "dense"
+    heads = checkpoint.head_map()
     if heads.frozen:
         return "frozen"
-    if heads.budget in (0, heads.layout.num_heads):
+    number = heads.layout.num_heads
+    open_choices = [k for k in _budgets(checkpoint) if k not in (0, number)]
+    if not open_choices:
         return "dense"
     raise PruningError(
-        f"{checkpoint.path} is not frozen: which {heads.budget} of {heads.layout.num_heads} heads "
+        f"{checkpoint.path} is not frozen: which {open_choices[0]} of {number} heads "
         "it keeps is not final yet, so their weights have no common mean; average checkpoints "
         "from after the freeze"
     )
+
+
+def _budgets(checkpoint: Checkpoint) -> list[int]:
+    return trained_budgets(checkpoint.weights[f"{GATES}budgets"])
+
+
+def _head_maps(checkpoint: Checkpoint, standing: str) -> tuple[HeadMap, ...]:
+    """The first is the checkpoint's own, the others are of its further budgets."""
+    if not (checkpoint.has_gates or checkpoint.lacks_heads):
+        return ()
+    own = checkpoint.head_map()
+    if standing != "frozen":
+        return (own,)
+    return own, *(checkpoint.head_map(k) for k in _budgets(checkpoint) if k != own.budget)
 
 
 def _is_fixed(name: str, value: Tensor) -> bool:
@@ -119,11 +135,14 @@ def _check_same(first: _Member, other: _Member) -> None:
         found = other.structure.get(name, value)
         if found != value:
             raise PruningError(f"{different}{name} is {value} and {found}")
-    if first.heads is not None and other.heads is not None:
-        ours, theirs = first.heads.layout, other.heads.layout
-        if (ours.sites, ours.heads) != (theirs.sites, theirs.heads):
-            raise PruningError(f"{different}{ours} and {theirs}")
-        _check_same_mask(first, other)
+    if first.head_maps and other.head_maps:
+        ours, theirs = first.head_maps[0], other.head_maps[0]
+        layouts = ours.layout, theirs.layout
+        if len({(layout.sites, layout.heads) for layout in layouts}) > 1:
+            raise PruningError(f"{different}{layouts[0]} and {layouts[1]}")
+        for one, two in zip(first.head_maps, other.head_maps, strict=False):
+            if one is ours or one.budget == two.budget:  # budgets are compared as tensors are
+                _check_same_mask((first.path, one), (other.path, two))
     for name in {**first.tensors, **other.tensors}:
         if first.tensors.get(name) != other.tensors.get(name):
             raise PruningError(
@@ -134,17 +153,16 @@ def _check_same(first: _Member, other: _Member) -> None:
             raise PruningError(f"{a} and {b} have no common mean: {name} differs")
 
 
-def _check_same_mask(first: _Member, other: _Member) -> None:
+def _check_same_mask(first: tuple[Path, HeadMap], other: tuple[Path, HeadMap]) -> None:
     parts = []
-    for member, against in ((first, other), (other, first)):
-        only = member.heads.mask * (1 - against.heads.mask)  # type: ignore[union-attr]
-        kept = member.heads.layout.kept(only)  # type: ignore[union-attr]
+    for (path, own), (_, against) in ((first, other), (other, first)):
+        kept = own.layout.kept(own.mask * (1 - against.mask))
         names = [f"{site} head {head}" for site, heads in kept.items() for head in heads]
         if names:
-            parts.append(f"only {member.path} keeps {shortened(names, _MOST_NAMED)}")
+            parts.append(f"only {path} keeps {shortened(names, _MOST_NAMED)}")
     if parts:
         raise PruningError(
-            f"{first.path} and {other.path} keep different heads, whose mean would be a model of "
+            f"{first[0]} and {other[0]} keep different heads, whose mean would be a model of "
             f"neither: {'; '.join(parts)}"
         )
 
@@ -214,7 +232,8 @@ def average_checkpoints(paths: Sequence[Path], output: Path) -> Average:
         result.state[SIGNATURE] += f"|averaged:{len(paths)}"
     with in_place_of(output) as part:
         result.save(part)
-    return Average(first.heads, first.standing, tuple(member.updates for member in members))
+    heads = first.head_maps[0] if first.head_maps else None
+    return Average(heads, first.standing, tuple(member.updates for member in members))
 
 
 def _add(sums: dict[str, Tensor], member: _Member, weights: Mapping[str, Tensor]) -> None:

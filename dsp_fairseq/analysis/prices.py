@@ -108,7 +108,19 @@ class Prices:
     @property
     def in_the_noise(self) -> list[str]:
         """The kinds whose heads have the smallest price, since their time is too short to tell."""
-        return [kind for kind, value in self.seconds.items() if value < LEAST * self._mean]
+        least = max(self._noise, LEAST * self._mean)
+        return [kind for kind, value in self.seconds.items() if value <= least]
+
+    @property
+    def unsure(self) -> list[str]:
+        """The other kinds whose time is not told apart from 0, by its lower quartile."""
+        noise = self.in_the_noise
+        return [kind for kind in self.heads if kind not in noise and self.spread(kind)[0] <= 0]
+
+    @property
+    def _noise(self) -> float:
+        """Seconds by which a head was found to make generation faster, which none can."""
+        return max(0.0, -min(self.seconds.values()))
 
     @property
     def costs(self) -> dict[str, float]:
@@ -117,13 +129,14 @@ class Prices:
         Raises:
             PruningError: no kind of head takes time that can be told from the noise.
         """
-        if self._mean <= 0:
+        if len(self.in_the_noise) == len(self.heads):
             raise PruningError(
                 "the time of a head is lost in the noise of this machine: give more --repeats, a "
                 "larger --batch-size or a longer --length"
             )
         least = LEAST * self._mean
-        raised = {kind: max(value, least) for kind, value in self.seconds.items()}
+        noise = self.in_the_noise
+        raised = {k: least if k in noise else value for k, value in self.seconds.items()}
         unit = self._over_heads(raised)
         return {kind: float(f"{value / unit:.4g}") for kind, value in raised.items()}
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
+from ..checkpoints.weights import tie_embeddings
 from ..data.batches import to_gpu
 from ..data.dataspec import data_of, refuse_other_data
 from ..errors import CommandExit, PruningError
@@ -117,7 +118,9 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
 
 
 def _on_cpu(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: weight.cpu() for name, weight in weights.items()}
+    moved = {name: weight.cpu() for name, weight in weights.items()}
+    tie_embeddings(moved)
+    return moved
 
 
 def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -> Checkpoint:

@@ -24,7 +24,7 @@ from .formats import GATES, check_format, upgrade_weights
 from .kept_heads import kept_heads
 from .reading import read_state, stored_arguments
 from .validation import check_tensors
-from .weights import without_gates
+from .weights import tie_embeddings, without_gates
 
 _EMBEDDINGS = ("encoder_embed_path", "decoder_embed_path")
 """Arguments that name text files of embeddings; a checkpoint has these weights itself."""
@@ -195,6 +195,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         check_format(state[EXPORT_FORMAT], str(path))
     check_tensors(state["model"], str(path))
     upgrade_weights(state["model"], str(path))
+    tie_embeddings(state["model"])
     return Checkpoint(path, state)
 
 

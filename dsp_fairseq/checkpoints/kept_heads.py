@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import PruningError
 from ..estimators.budget import Budget, kept_mask
 from ..estimators.costs import CostBudget
-from ..heads.budget import check_trained, parse_budget, parse_budgets, parse_limits
+from ..heads.budget import check_learned, check_trained, parse_budget, parse_budgets, parse_limits
 from ..heads.costs import parse_cost_budget
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout, parse_kept_heads
@@ -60,12 +60,8 @@ def kept_heads(
     chosen: Budget | None = priced if asked is None else asked
     if chosen is None:
         chosen = parse_budgets(getattr(args, "num_of_heads", None), layout.num_heads)[0]
-    constant = {0, layout.num_heads}
-    if priced is None and chosen not in constant and set(trained) <= constant:
-        raise PruningError(
-            f"{where} was trained with {trained[0]} heads, so nothing says which {chosen} "
-            "to keep: rank them by dsp-rank-heads"
-        )
+    if isinstance(chosen, int):
+        check_learned(chosen, trained, layout.num_heads, where)
     at_least, at_most = (getattr(args, f"keep_at_{way}", "") for way in ("least", "most"))
     mask = kept_mask(importance, chosen, parse_limits(at_least, at_most, layout, [chosen]))
     return HeadMap(layout, importance, mask, frozen, int(mask.sum()), priced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 import torch
 from torch import Tensor
@@ -69,6 +69,27 @@ def _change_heads(
             lambda rows, n=numbers, d=head_dim, h=heads: change(rows, n, d, h),  # type: ignore[misc]
         )
     return result
+
+
+_EMBEDDINGS = ("embed_tokens.weight", "output_projection.weight", "lm_head.weight")
+"""How the names end of weights that models tie."""
+
+
+def tie_embeddings(weights: MutableMapping[str, Tensor]) -> None:
+    """Lets equal embeddings share their memory again.
+
+    fairseq moves each weight from a GPU on its own when it saves, and so makes several of one.
+    """
+    found: list[Tensor] = []
+    for name, tensor in weights.items():
+        if name.endswith(_EMBEDDINGS):
+            same = (other for other in found if _is_equal(tensor, other))
+            weights[name] = next(same, tensor)
+            found.append(weights[name])
+
+
+def _is_equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _parameters(weights: Mapping[str, Tensor]) -> Iterator[Tensor]:

@@ -32,6 +32,11 @@ def render(prices: Prices, output: Path) -> str:
             f"too short to tell from noise: {', '.join(prices.in_the_noise)}; priced at {LEAST:g} "
             "of the mean"
         )
+    if prices.unsure:
+        lines.append(
+            f"not told apart from 0: {', '.join(prices.unsure)}; give more --repeats, or let the "
+            "machine do nothing else"
+        )
     quarter = sum(prices.heads.values()) // 4
     lines.append(f"wrote {output}")
     costs_file = shlex.quote(str(output))

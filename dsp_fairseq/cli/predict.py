@@ -77,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.checkpoint, args.data, args.split, args.num_of_heads, args.max_tokens, args.cpu
     )
     found = None if predictions.labels is None else accuracy(predictions)
-    comparison = None if other is None else compare(predictions, other)
     if args.output is not None:
         write_whole(args.output, write_tsv(predictions))
+    comparison = None if other is None else compare(predictions, other)
     count = len(predictions.given)
     if args.json:
         print(json.dumps(record(found, comparison) if found else {"inputs": count}))

@@ -73,9 +73,12 @@ def predict(
     Raises:
         PruningError: the checkpoint is no classifier, or the data is not of its kind.
     """
-    head = load_checkpoint(checkpoint).config("criterion").get("classification_head_name")
+    found = load_checkpoint(checkpoint)
+    head = found.config("criterion").get("classification_head_name")
     if not head:
         raise PruningError(f"{checkpoint} is no classifier: dsp-predict needs one")
+    if num_of_heads is not None:
+        found.head_map(num_of_heads)  # fairseq's own models would take any number, and ignore it
     overrides = {"data": str(data)}
     if num_of_heads is not None:
         overrides["num_of_heads"] = num_of_heads

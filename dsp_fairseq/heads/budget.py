@@ -157,6 +157,20 @@ def check_cost(mask: Tensor, kept: Tensor, budget: CostBudget) -> None:
         )
 
 
+def check_learned(asked: int, trained: Sequence[int], num_heads: int, where: str) -> None:
+    """A model that was trained with all its heads, or with none, has learned no order of them.
+
+    Raises:
+        PruningError: some of its heads are asked for.
+    """
+    constant = {0, num_heads}
+    if asked not in constant and set(trained) <= constant:
+        raise PruningError(
+            f"{where} was trained with {' and '.join(map(str, trained))} heads, so nothing says "
+            f"which {asked} to keep: rank them by dsp-rank-heads"
+        )
+
+
 def check_trained(asked: Sequence[int], trained: Sequence[int], where: str) -> None:
     """Heads that are frozen can be had in the numbers only that were trained.
 

@@ -27,9 +27,12 @@ def updates_by_epochs(args: Any) -> int | None:
     epochs, data = training_flag(args, "max_epoch"), training_flag(args, "data")
     if not (epochs and data and spec.is_translation) or len(data_folders(data)) > 1:
         return None
+    folder, split = data_folders(data)[0], training_flag(args, "train_subset") or "train"
+    if any(folder.glob(f"{split}1.*")):
+        return None  # fairseq trains on train, train1, train2, ... together
     batches = spec.count_batches(
-        data_folders(data)[0],
-        training_flag(args, "train_subset") or "train",
+        folder,
+        split,
         training_flag(args, "max_tokens"),
         training_flag(args, "batch_size"),
         training_flag(args, "required_batch_size_multiple") or 1,

@@ -22,7 +22,7 @@ from ..estimators import (
     log_linear,
     logistic_from_gumbel,
 )
-from ..heads.budget import check_cost, check_trained
+from ..heads.budget import check_cost, check_learned, check_trained
 from ..heads.layout import HeadLayout
 from .optimizer import mark_importance
 from .plan import PruningPlan
@@ -142,6 +142,7 @@ class HeadGates(nn.Module):
         self.num_updates = 0
         self._is_frozen = False
         self._gates: Tensor | None = None
+        self._loaded_budgets: list[int] | None = None
         self._note_budgets()
 
     # ---- state
@@ -211,8 +212,12 @@ class HeadGates(nn.Module):
         """The hard 0/1 mask ``[N]``, without noise: exactly K ones, or what a cost pays for.
 
         K is the first budget in evaluation, and in training that of the current update.
+
+        Raises:
+            PruningError: in evaluation, of a checkpoint that was trained with all its heads.
         """
         budget = self.update_budget if self.training else self.plan.budget
+        self._check_learned(budget)
         if self.is_frozen and budget == self.plan.budget:
             return self.mask
         return self._kept(budget)
@@ -229,6 +234,7 @@ class HeadGates(nn.Module):
     def begin_forward(self) -> bool:
         """Called before each training forward pass; returns whether other heads may be open now."""
         several = len(self.plan.budgets) > 1
+        self._loaded_budgets = None
         if self.is_frozen:
             return several
         top = self._kept(self.plan.budget)
@@ -331,6 +337,7 @@ class HeadGates(nn.Module):
         self.mask.copy_(self._kept(self.plan.budget))
         self._set_frozen(True)
         self._note_budgets()
+        self._loaded_budgets = None
 
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
@@ -342,12 +349,19 @@ class HeadGates(nn.Module):
         if self.is_frozen:
             self._check_frozen()
             return
+        self._loaded_budgets = trained_budgets(self.budgets)
         self._note_budgets()
         if self.is_sampling:
             logger.info(
                 "the heads of this checkpoint are not frozen: evaluation uses the %s",
                 self.plan.top(),
             )
+
+    def _check_learned(self, budget: Budget) -> None:
+        """A training may go on from all heads to some of them, since it learns which."""
+        if self.training or self._loaded_budgets is None or not isinstance(budget, int):
+            return
+        check_learned(budget, self._loaded_budgets, self.layout.num_heads, "the checkpoint")
 
     def _check_frozen(self) -> None:
         budget = self.plan.budget

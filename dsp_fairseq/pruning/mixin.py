@@ -158,6 +158,7 @@ class HeadPruningMixin(FairseqHooks):
             return _without_gradients(*self._dense_modules())
         return nullcontext()
 
+    @exits_in_one_line
     def on_evaluation(self) -> None:
         self._open_heads()
 

@@ -187,6 +187,42 @@ def test_unfrozen_checkpoints_are_refused(save, tmp_path):
     assert "is not frozen" in _refused([loose, loose.rename(tmp_path / "x.pt")][1:], tmp_path)
 
 
+def test_heads_are_the_same_at_each_budget(save, tmp_path):
+    def order(*heads):
+        def change(state):
+            importance = state["model"]["head_gates.importance"]
+            importance.copy_(torch.linspace(0.0, 0.1, 24))
+            for rank, head in enumerate(heads):
+                importance[head] = 10.0 - rank
+
+        return change
+
+    same = [save("a", range(24), k="24,3,2", change=order(1, 2, 3))]
+    same.append(save("b", range(24), k="24,3,2", change=order(2, 1, 3)))
+    for path in same:
+        _freeze(path)
+    average_checkpoints(same, tmp_path / "mean.pt")
+    mean = load_checkpoint(tmp_path / "mean.pt")
+    for k in (2, 3):
+        kept = mean.head_map(k).mask.nonzero().flatten().tolist()
+        assert kept == [1, 2, 3][:k]
+    other = save("c", range(24), k="24,3,2", change=order(1, 2, 4))
+    _freeze(other)
+    assert "keep different heads" in _refused([same[0], other], tmp_path)
+
+
+def _freeze(path):
+    state = torch.load(path, weights_only=False)
+    state["model"]["head_gates.frozen"].fill_(1.0)
+    state["model"]["head_gates.mask"].fill_(1.0)
+    torch.save(state, path)
+
+
+def test_a_choice_that_is_open_beside_all_heads_is_refused(save, tmp_path):
+    loose = save("loose", range(24), k="24,6", frozen=False)
+    assert "loose.pt is not frozen: which 6 of 24 heads" in _refused([loose], tmp_path)
+
+
 def test_kinds_do_not_mix(save, tmp_path):
     frozen, dense = save("a"), save("dense", k=24)
     assert "is frozen and" in _refused([frozen, dense], tmp_path)

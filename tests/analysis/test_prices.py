@@ -78,6 +78,16 @@ def test_noise_alone_is_refused():
         _ = _prices(-1.0, 0.0, -0.1).costs
 
 
+def test_what_no_head_can_save_is_noise():
+    assert _prices(-0.5, 0.4, 2.0).in_the_noise == [ENCODER_SELF, DECODER_SELF]
+    with pytest.raises(PruningError, match="give more --repeats"):
+        _ = _prices(1.729, -11.066, -1.859).costs
+    rounds = dict(zip(KINDS, ([-2.0, 0.2, 3.0, 0.1, -1.0], [2.0] * 5, [3.0] * 5), strict=True))
+    prices = Prices(dict.fromkeys(KINDS, 8), rounds, 1.0, "cpu", 1, Measure())
+    assert (prices.in_the_noise, prices.unsure) == ([], [ENCODER_SELF])
+    assert prices.costs[ENCODER_SELF] == pytest.approx(0.1 / 5.1 * 3, rel=1e-3)
+
+
 def test_quartiles_are_of_the_rounds():
     prices = Prices({ENCODER_SELF: 1}, {ENCODER_SELF: [1.0, 2.0, 3.0, 4.0, 90.0]}, 1.0, "cpu", 1,
                     Measure())  # fmt: skip

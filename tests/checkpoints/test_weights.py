@@ -13,6 +13,7 @@ from dsp_fairseq.checkpoints.weights import (
     digest_of,
     expand_weights,
     slice_weights,
+    tie_embeddings,
     without_gates,
     zero_weights,
 )
@@ -81,6 +82,19 @@ def test_parameters_are_counted_once(build):
     # A site without heads has weights of no numbers, which share no memory.
     empty = {"a.weight": torch.zeros(0, 3), "b.weight": torch.zeros(0, 3)}
     assert count_parameters(empty) == 0
+
+
+def test_embeddings_that_a_gpu_made_copies_of_are_tied_again(build):
+    tied = build(6, share_all_embeddings=True).state_dict()
+    copies = {name: weight.clone() for name, weight in tied.items()}
+    assert count_parameters(copies) > count_parameters(tied)
+    tie_embeddings(copies)
+    assert count_parameters(copies) == count_parameters(tied)
+    assert digest_of(copies) == digest_of(tied)
+    apart = build(6, share_decoder_input_output_embed=False).state_dict()
+    count = count_parameters(apart)
+    tie_embeddings(apart)
+    assert count_parameters(apart) == count
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.bool])

@@ -78,7 +78,8 @@ def test_another_split_is_other_data_though_its_labels_are_the_same(trained, pai
     valid, test = map(read_tsv, tables.values())
     assert valid.labels == test.labels and valid.inputs != test.inputs
     with pytest.raises(CommandExit, match="these are predictions of other data: input 0 differs"):
-        _predict(trained, pairs, "--compare", tables["valid"])
+        _predict(trained, pairs, "--compare", tables["valid"], "--output", tmp_path / "new.tsv")
+    assert read_tsv(tmp_path / "new.tsv") == test, "what was computed is not lost"
 
 
 def test_what_cannot_be_predicted_is_refused_and_nothing_written(
@@ -96,6 +97,10 @@ def test_what_cannot_be_predicted_is_refused_and_nothing_written(
     ):
         with pytest.raises(CommandExit, match=said):
             _predict(trained, pairs, *flags)
+    dense = tmp_path / "dense.pt"
+    export.main([str(trained), "--format", "fairseq", "--output", str(dense)])
+    with pytest.raises(CommandExit, match="no head importance: it is not of a gated model"):
+        _predict(dense, pairs, "--num-of-heads", "3", "--output", output)
     translation = folder / "translation/checkpoint_last.pt"
     assert train(translation.parent, "--max-update", "1").status == 0
     with pytest.raises(CommandExit, match="is no classifier"):

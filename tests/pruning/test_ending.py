@@ -38,6 +38,11 @@ def test_updates_are_counted_from_the_data(tmp_path, flags, updates):
     assert updates_by_epochs(_args(tmp_path, **flags)) == updates
 
 
+def test_parts_of_a_split_are_trained_on_together(tmp_path):
+    write_data(tmp_path, splits={"train": (5, 2, 3, 6), "train1": (4, 4)})
+    assert updates_by_epochs(_args(tmp_path)) is None
+
+
 def test_the_end_is_told_once_and_of_the_latest_training(build, caplog):
     training = logging.getLogger("fairseq_cli.train")
     broken_off, finished = build(6).head_gates, build(7).head_gates

@@ -140,6 +140,22 @@ def test_a_frozen_checkpoint_refuses_another_budget(build, batch):
         build(7).load_state_dict(model.state_dict())
 
 
+def test_a_checkpoint_with_all_heads_has_no_order_of_them(build, batch):
+    for trained in (24, 0):
+        weights = build(trained).state_dict()
+        other = build(6)
+        other.load_state_dict(weights)
+        with pytest.raises(CommandExit, match=f"trained with {trained} heads, so nothing says"):
+            other.eval()
+        other.train()
+        other(**batch)
+        assert _open_heads(other.eval()) == 6, "a training learns which"
+    assert _open_heads(build(6).eval()) == 6
+    several = build("24,6")
+    several.load_state_dict(build("24,6").state_dict())
+    assert _open_heads(several.eval()) == 24
+
+
 def test_floors_hold_in_evaluation(build):
     model = build(4, keep_at_least="decoder.cross=2,decoder.self=1").eval()
     with torch.no_grad():
