@@ -110,7 +110,8 @@ class Reader:
             commands.write(name, f'TINY= {warm} -m {module} "$@"{more}')
         # On a busy machine the time of a head may be lost in the noise.
         (self.bin / "dsp-measure").rename(self.bin / "once")
-        commands.write("dsp-measure", 'for i in 1 2 3 4 5 6 7 8 9; do once "$@" && exit; done; exit 1')
+        again = 'for i in 1 2 3 4 5 6 7 8 9; do once "$@" && exit; done; exit 1'
+        commands.write("dsp-measure", again)
         commands.write("fairseq-train", f'{warm} "{REAL}/fairseq-train" "$@" $TINY')
         for name in ("fairseq-generate", "fairseq-interactive"):
             short = NO_WORKER + " ${TINY:+--max-len-b 20}"
