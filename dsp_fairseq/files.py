@@ -25,7 +25,7 @@ def refuse_existing(output: Path, flag: str = "--output") -> None:
     """
     if output.exists():
         raise PruningError(f"{output} exists: remove it or give another {flag}")
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
+    parent = next(folder for folder in output.parents if folder.exists())
     if not parent.is_dir():
         raise PruningError(f"cannot write {output}: {parent} is a file")
     if not os.access(parent, os.W_OK | os.X_OK):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import PruningError
-from ..estimators.budget import Budget, kept_mask
+from ..estimators.budget import Budget, kept_mask, leaves_no_choice
 from ..estimators.costs import CostBudget
 from ..heads.budget import check_learned, check_trained, parse_budget, parse_budgets, parse_limits
 from ..heads.costs import parse_cost_budget
@@ -60,8 +60,8 @@ def kept_heads(
     chosen: Budget | None = priced if asked is None else asked
     if chosen is None:
         chosen = parse_budgets(getattr(args, "num_of_heads", None), layout.num_heads)[0]
-    if isinstance(chosen, int):
-        check_learned(chosen, trained, layout.num_heads, where)
+    if not leaves_no_choice(chosen, layout.num_heads):
+        check_learned(trained, layout.num_heads, where)
     at_least, at_most = (getattr(args, f"keep_at_{way}", "") for way in ("least", "most"))
     mask = kept_mask(importance, chosen, parse_limits(at_least, at_most, layout, [chosen]))
     return HeadMap(layout, importance, mask, frozen, int(mask.sum()), priced)

@@ -157,17 +157,18 @@ def check_cost(mask: Tensor, kept: Tensor, budget: CostBudget) -> None:
         )
 
 
-def check_learned(asked: int, trained: Sequence[int], num_heads: int, where: str) -> None:
-    """A model that was trained with all its heads, or with none, has learned no order of them.
+def check_learned(
+    trained: Sequence[int], num_heads: int, where: str, way: str = "rank them by dsp-rank-heads"
+) -> None:
+    """For a model of which some heads are asked for.
 
     Raises:
-        PruningError: some of its heads are asked for.
+        PruningError: it was trained with all its heads, or with none, and knows no order of them.
     """
-    constant = {0, num_heads}
-    if asked not in constant and set(trained) <= constant:
+    if set(trained) <= {0, num_heads}:
         raise PruningError(
             f"{where} was trained with {' and '.join(map(str, trained))} heads, so nothing says "
-            f"which {asked} to keep: rank them by dsp-rank-heads"
+            f"which to keep: {way}"
         )
 
 

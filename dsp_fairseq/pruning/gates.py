@@ -143,7 +143,7 @@ class HeadGates(nn.Module):
         self._is_frozen = False
         self._gates: Tensor | None = None
         self._loaded_budgets: list[int] | None = None
-        self._note_budgets()
+        self.note_budgets()
 
     # ---- state
 
@@ -290,7 +290,7 @@ class HeadGates(nn.Module):
 
     def _freeze(self) -> None:
         self._set_frozen(True)
-        self._note_budgets()
+        self.note_budgets()
         kept, budget = self.layout.kept(self.mask), self.plan.budget
         sizes = " and ".join(map(str, self.plan.budgets))
         if isinstance(budget, CostBudget):
@@ -336,7 +336,7 @@ class HeadGates(nn.Module):
             self.importance.copy_(importance)
         self.mask.copy_(self._kept(self.plan.budget))
         self._set_frozen(True)
-        self._note_budgets()
+        self.note_budgets()
         self._loaded_budgets = None
 
     def after_load(self) -> None:
@@ -350,7 +350,7 @@ class HeadGates(nn.Module):
             self._check_frozen()
             return
         self._loaded_budgets = trained_budgets(self.budgets)
-        self._note_budgets()
+        self.note_budgets()
         if self.is_sampling:
             logger.info(
                 "the heads of this checkpoint are not frozen: evaluation uses the %s",
@@ -359,9 +359,24 @@ class HeadGates(nn.Module):
 
     def _check_learned(self, budget: Budget) -> None:
         """A training may go on from all heads to some of them, since it learns which."""
-        if self.training or self._loaded_budgets is None or not isinstance(budget, int):
+        n = self.layout.num_heads
+        if not (self.training or self._loaded_budgets is None or leaves_no_choice(budget, n)):
+            check_learned(self._loaded_budgets, n, "the checkpoint")
+
+    def check_start(self) -> None:
+        """For the start of a training from a checkpoint.
+
+        Raises:
+            PruningError: heads would be frozen at once, and no order of them was learned.
+        """
+        late = self.plan.estimator.learns and self.num_updates >= self.plan.freeze_after
+        if self._loaded_budgets is None or self.is_constant or not late:
             return
-        check_learned(budget, self._loaded_budgets, self.layout.num_heads, "the checkpoint")
+        way = (
+            f"the freeze is after {self.plan.freeze_after} updates, and it has {self.num_updates}: "
+            "start from it by --finetune-from-model, in another --save-dir"
+        )
+        check_learned(self._loaded_budgets, self.layout.num_heads, "the checkpoint", way)
 
     def _check_frozen(self) -> None:
         budget = self.plan.budget
@@ -373,7 +388,7 @@ class HeadGates(nn.Module):
         if int(self.mask.sum()) != budget:
             self.mask.copy_(self._kept(budget))
 
-    def _note_budgets(self) -> None:
+    def note_budgets(self) -> None:
         trained = [
             int((self.mask if self.is_frozen else self._kept(b)).sum())
             if isinstance(b, CostBudget)

@@ -34,7 +34,7 @@ from .flags import (
     training_flag,
 )
 from .gates import FixedHeads, HeadGates
-from .hooks import FairseqHooks
+from .hooks import FairseqHooks, Stage
 from .nonfinite import UpdateWatch
 from .plan import check_schedule, plan_pruning
 from .refusals import refuse_training, refuse_unsupported
@@ -124,13 +124,17 @@ class HeadPruningMixin(FairseqHooks):
 
     def on_training_planned(self) -> None:
         refuse_training(self.args, self.family)
-        check_start_file(self.args, self.head_gates.layout)
+        check_start_file(self.args, self.head_gates.layout, self.family.structure)
         self.distillation = self._read_teacher()
 
     def on_training_started(self, loaded: bool) -> None:
         self._hold_empty_sites()
-        if not isinstance(self.head_gates, HeadGates) or self.head_gates.is_frozen:
+        if not isinstance(self.head_gates, HeadGates):
             return
+        if self.head_gates.is_frozen:
+            self.head_gates.note_budgets()  # it may have been trained for more before
+            return
+        self.head_gates.check_start()
         plan, layout = self.head_gates.plan, self.head_gates.layout
         if plan.pipelined and not loaded:
             raise PruningError(
@@ -237,8 +241,11 @@ class HeadPruningMixin(FairseqHooks):
     def _add_gates(self, weights: dict[str, Tensor], gates: HeadGates) -> None:
         """Gives the weights of a dense model the gates that training starts with."""
         own = {f"head_gates.{key}": value for key, value in gates.state_dict().items()}
-        tuned = training_flag(self.args, "finetune_from_model")
-        if tuned and _has_all_heads(weights):
+        # Who generates has the flags of the training too.
+        trains = self._stage == Stage.CHECKED
+        tuned = trains and training_flag(self.args, "finetune_from_model")
+        learns = gates.plan.estimator.learns
+        if tuned and (_has_all_heads(weights) or (_is_open(weights) and not learns)):
             for key in own:
                 weights.pop(key, None)
         missing = [key for key in own if key not in weights]
@@ -280,6 +287,12 @@ def _refuse_all_heads(weights: dict[str, Tensor]) -> None:
             "--kept-heads builds an exported model, but the checkpoint has all its heads: "
             "start from the file that dsp-export wrote"
         )
+
+
+def _is_open(state_dict: dict[str, Tensor]) -> bool:
+    """Whether this is a gated model whose heads are not final."""
+    frozen = state_dict.get("head_gates.frozen")
+    return frozen is not None and not bool(frozen)
 
 
 def _has_all_heads(state_dict: dict[str, Tensor]) -> bool:

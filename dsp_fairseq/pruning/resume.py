@@ -10,6 +10,7 @@ import logging
 import shlex
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,17 @@ def start_file(args: Any) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_start_file(args: Any, layout: HeadLayout) -> None:
+def check_start_file(args: Any, layout: HeadLayout, structure: Sequence[str]) -> None:
     """Looks at the file that a training is about to start from, without reading its tensors.
 
     Args:
         args: the model's arguments, with the flags of the training.
         layout: the heads of the model that is trained.
+        structure: the arguments that change the function of the same weights.
 
     Raises:
-        PruningError: the file is cut off or no checkpoint, or the model has other heads.
+        PruningError: the file is cut off or no checkpoint, or the model has other heads or another
+            structure.
     """
     path = start_file(args)
     if path is None:
@@ -64,6 +67,14 @@ def check_start_file(args: Any, layout: HeadLayout) -> None:
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
         )
+    for name in structure if stored.sites == layout.sites else ():
+        own = getattr(args, name, None)
+        found = getattr(start.args, name, own)
+        if (found or None) != (own or None):
+            raise PruningError(
+                f"{path} is a model with --{name.replace('_', '-')} {found}, and this training has "
+                f"{own}: its weights need the same"
+            )
 
 
 def _refuse_missing(args: Any) -> None:

@@ -151,6 +151,6 @@ def test_a_dense_model_does_not_say_which_heads_to_keep(gated, save):
     path = save(gated(24))
     assert read_head_map(path).budget == 24
     with pytest.raises(
-        PruningError, match="trained with 24 heads, so nothing says which 6 to keep"
+        PruningError, match="trained with 24 heads, so nothing says which to keep: rank"
     ):
         read_head_map(path, 6)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.pruning.hooks import Stage
 
 
 def _open_heads(model) -> int:
@@ -151,9 +152,54 @@ def test_a_checkpoint_with_all_heads_has_no_order_of_them(build, batch):
         other(**batch)
         assert _open_heads(other.eval()) == 6, "a training learns which"
     assert _open_heads(build(6).eval()) == 6
+    prices = "encoder.self=1,decoder.self=2,decoder.cross=2"
+    priced = build(None, head_costs=prices, cost_budget="9")
+    priced.load_state_dict(build(24).state_dict())
+    with pytest.raises(CommandExit, match="trained with 24 heads, so nothing says"):
+        priced.eval()
     several = build("24,6")
     several.load_state_dict(build("24,6").state_dict())
     assert _open_heads(several.eval()) == 24
+
+
+def test_heads_are_not_frozen_before_an_order_of_them_is_learned(build, batch):
+    late = build(6, freeze_heads_after=5)
+    late.load_state_dict(build(24).state_dict())
+    late.train()
+    late.set_num_updates(8)
+    with pytest.raises(CommandExit, match="freeze is after 5 updates, and it has 8: start from it"):
+        late(**batch)
+
+
+def test_a_training_for_one_budget_no_longer_serves_the_others(build, batch):
+    many = build("6,12", freeze_heads_after=0)
+    many.train()
+    many(**batch)
+    one = build(6, freeze_heads_after=0)
+    one.load_state_dict(many.state_dict())
+    build(12).load_state_dict(one.state_dict())
+    one.train()
+    one(**batch)
+    with pytest.raises(CommandExit, match="frozen at 6 heads, but --num-of-heads is 12"):
+        build(12).load_state_dict(one.state_dict())
+
+
+def test_a_random_set_is_random_wherever_it_starts(build, batch):
+    learned = build(6)
+    with torch.no_grad():
+        learned.head_gates.importance[-6:] += 9.0
+    own = build(6, gate_estimator="random", finetune_from_model="x.pt")
+    drawn = own.head_gates.importance.detach().clone()
+    own._stage = Stage.CHECKED
+    own.load_state_dict(learned.state_dict())
+    assert torch.equal(own.head_gates.importance, drawn)
+
+
+def test_who_generates_does_not_start_a_training(build):
+    other = build(12, finetune_from_model="dense.pt")
+    other.load_state_dict(build(24).state_dict())
+    with pytest.raises(CommandExit, match="trained with 24 heads, so nothing says"):
+        other.eval()
 
 
 def test_floors_hold_in_evaluation(build):

@@ -10,6 +10,7 @@ import torch
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.estimators import ESTIMATORS
 from dsp_fairseq.models.transformer import DspTransformerModel
+from dsp_fairseq.pruning.hooks import Stage
 
 
 def test_closed_heads_get_no_gradient_after_the_freeze(build, batch):
@@ -126,6 +127,7 @@ def test_a_dense_checkpoint_is_taken_only_when_asked_for(build, build_stock):
     with pytest.raises(CommandExit, match="dense transformer"):
         build(6).load_state_dict(dict(dense))
     model = build(6, finetune_from_model="dense.pt")
+    model._stage = Stage.CHECKED
     model.load_state_dict(dict(dense))
     assert model.head_gates.importance.abs().max() == 0
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
 import torch
 
+from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.pruning.resume import mend_checkpoints
 
 
@@ -33,3 +35,15 @@ def test_a_checkpoint_that_a_kill_cut_off_is_replaced(tmp_path):
     last.write_bytes(b"PK")
     mend_checkpoints(tmp_path)
     assert not last.exists()
+
+
+def test_weights_start_in_a_model_of_the_same_function(build, arguments, tmp_path):
+    start = tmp_path / "dense.pt"
+    made = {"activation_fn": "gelu", "encoder_learned_pos": True, "arch": "dsp_transformer"}
+    torch.save({"model": build(24, **made).state_dict(), "args": arguments(24, **made)}, start)
+    flags = {"finetune_from_model": str(start), "save_dir": str(tmp_path)}
+    build(6, **made, **flags).parameters()
+    for name, other in (("activation_fn", "relu"), ("encoder_learned_pos", False)):
+        model = build(6, **{**made, name: other}, **flags)
+        with pytest.raises(CommandExit, match=f"--{name.replace('_', '-')} {made[name]}, and this"):
+            model.parameters()
