@@ -243,6 +243,32 @@ def refuse_other_data(stored: Mapping[str, Any], task: Any) -> None:
         task.refuse_other(stored)
 
 
+def refuse_other_symbols(model: Path, config: Mapping[str, Any], task: Any) -> None:
+    """Compares the dictionaries that a model was trained with, where they are still there.
+
+    The same number of other symbols fits the weights, and means something else.
+
+    Args:
+        model: its checkpoint.
+        config: of the task that it was trained with.
+        task: of this training.
+
+    Raises:
+        PruningError: one of them has other symbols, or has them in another order.
+    """
+    paths = (config.get("data"), config_of(task).get("data"))
+    if not all(isinstance(path, str) and path for path in paths):
+        return
+    folder, own = (data_folders(str(path))[0] for path in paths)
+    for path in sorted(own.glob("dict*.txt")):
+        other = folder / path.name
+        if other.is_file() and symbols_of(other) != symbols_of(path):
+            raise PruningError(
+                f"{model} was trained with the dictionary {other}, and {path} has other symbols or "
+                "another order of them: its embeddings need the same"
+            )
+
+
 def symbols_of(dictionary: Path) -> list[str]:
     """The symbols in a file that fairseq-preprocess wrote."""
     lines = dictionary.read_text(encoding="utf-8", errors="replace").splitlines()

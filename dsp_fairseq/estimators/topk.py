@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,6 +87,12 @@ class Limits:
             if len(inside & taken) < least:
                 raise ValueError(f"the ceilings leave fewer than {least} of {len(inside)} heads")
         return first, [head for head in best_first if take(head)]
+
+    def hold(self, kept: Collection[int]) -> bool:
+        """Whether a set of heads obeys all floors and ceilings."""
+        counts = [(len(set(members) & set(kept)), least) for members, least in self.floors]
+        above = [(most, len(set(members) & set(kept))) for members, most in self.ceilings]
+        return all(larger >= smaller for larger, smaller in (*counts, *above))
 
     def range_of_budgets(self, num_heads: int) -> tuple[int, int]:
         """The smallest and the largest K that there is a set of heads for.

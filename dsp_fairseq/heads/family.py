@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
@@ -24,6 +24,7 @@ class Family:
         kinds: the kinds of site, in the order of the head layout: stored importance depends on it.
         sites: from a model's arguments, as attributes, to its sites and their numbers of heads.
         structure: the arguments that change the function of the same weights, but no shape.
+        defaults: of those that the dense model does not have, what it does.
         check_dense: raises a PruningError where the dense model cannot do what arguments ask for.
     """
 
@@ -33,6 +34,7 @@ class Family:
     kinds: tuple[str, ...]
     sites: Callable[[Any], Mapping[Site, int]]
     structure: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     check_dense: Callable[[Any], None] = lambda args: None
 
     @property

@@ -144,9 +144,9 @@ ROBERTA = register_family(
             "encoder_normalize_before",
             "activation_fn",
             "pooler_activation_fn",
-            "layer_norm_eps",
-            "token_types",
+            *_ADDED,
         ),
+        defaults=_ADDED,
         check_dense=_check_dense,
     )
 )
@@ -201,7 +201,7 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
 
     def on_training_planned(self) -> None:
         super().on_training_planned()
-        self._check_start()
+        self._check_data_of_start()
         on_cpu = training_flag(self.args, "cpu") or not torch.cuda.is_available()
         if self.args.autocast_bf16 and on_cpu and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             logger.warning(
@@ -209,24 +209,15 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
                 "times slower here"
             )
 
-    def _check_start(self) -> None:
-        """The same weights would be another function with other flags than they were made for."""
-        path = start_file(self.args)
+    def _check_data_of_start(self) -> None:
+        path, task = start_file(self.args), self._task()
         checkpoint = peek(path) if path else None
-        start = checkpoint.args if checkpoint else None
-        if checkpoint is None or model_name(start) not in (ROBERTA.name, ROBERTA.dense):
+        if checkpoint is None or not hasattr(task, "refuse_other_start"):
             return
-        for name in ROBERTA.structure:
-            found, own = getattr(start, name, _ADDED.get(name)), getattr(self.args, name)
-            if found != own:
-                raise PruningError(
-                    f"{path} is a model with --{name.replace('_', '-')} {found}, and this training "
-                    f"has {own}: its weights need the same"
-                )
-        if hasattr(self._task(), "refuse_other_start"):
+        if model_name(checkpoint.args) in (ROBERTA.name, ROBERTA.dense):
             pipelined = isinstance(self.head_gates, HeadGates) and self.head_gates.plan.pipelined
             tuned = training_flag(self.args, "finetune_from_model") == str(path)
-            self._task().refuse_other_start(checkpoint.data_state, tuned and not pipelined)
+            task.refuse_other_start(checkpoint.data_state, tuned and not pipelined)
 
     # ---- classification heads
 

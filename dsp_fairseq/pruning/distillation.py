@@ -25,7 +25,7 @@ from fairseq.utils import resolve_max_positions
 from torch import Tensor, nn
 
 from ..checkpoints.checkpoint import Checkpoint, load_checkpoint
-from ..data.dataspec import DataSpec, config_of, data_folders, refuse_other_data, symbols_of
+from ..data.dataspec import DataSpec, config_of, refuse_other_data, refuse_other_symbols
 from ..errors import CommandExit, PruningError, one_line
 from ..heads.family import architecture
 from .flags import DISTILLATION_FLAGS, forget_training, training_flag
@@ -264,13 +264,4 @@ def _check_data(checkpoint: Checkpoint, task: Any) -> None:
                 f"{checkpoint.path} has --{side.replace('_', '-')} {spoken[side]}, and this "
                 f"training {here[side]}"
             )
-    if not all(isinstance(config.get("data"), str) for config in (theirs, ours)):
-        return
-    folder, own = (data_folders(config["data"])[0] for config in (theirs, ours))
-    for path in sorted(own.glob("dict*.txt")):
-        other = folder / path.name
-        if other.is_file() and symbols_of(other) != symbols_of(path):
-            raise PruningError(
-                f"{checkpoint.path} was trained with other symbols in {other} than {path} has: a "
-                "teacher must have the same dictionaries"
-            )
+    refuse_other_symbols(checkpoint.path, theirs, task)

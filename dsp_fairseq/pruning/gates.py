@@ -142,7 +142,6 @@ class HeadGates(nn.Module):
         self.num_updates = 0
         self._is_frozen = False
         self._gates: Tensor | None = None
-        self._loaded_budgets: list[int] | None = None
         self.note_budgets()
 
     # ---- state
@@ -234,7 +233,6 @@ class HeadGates(nn.Module):
     def begin_forward(self) -> bool:
         """Called before each training forward pass; returns whether other heads may be open now."""
         several = len(self.plan.budgets) > 1
-        self._loaded_budgets = None
         if self.is_frozen:
             return several
         top = self._kept(self.plan.budget)
@@ -337,7 +335,6 @@ class HeadGates(nn.Module):
         self.mask.copy_(self._kept(self.plan.budget))
         self._set_frozen(True)
         self.note_budgets()
-        self._loaded_budgets = None
 
     def after_load(self) -> None:
         """Brings the flags in line with the tensors that were just loaded.
@@ -349,8 +346,6 @@ class HeadGates(nn.Module):
         if self.is_frozen:
             self._check_frozen()
             return
-        self._loaded_budgets = trained_budgets(self.budgets)
-        self.note_budgets()
         if self.is_sampling:
             logger.info(
                 "the heads of this checkpoint are not frozen: evaluation uses the %s",
@@ -360,23 +355,44 @@ class HeadGates(nn.Module):
     def _check_learned(self, budget: Budget) -> None:
         """A training may go on from all heads to some of them, since it learns which."""
         n = self.layout.num_heads
-        if not (self.training or self._loaded_budgets is None or leaves_no_choice(budget, n)):
-            check_learned(self._loaded_budgets, n, "the checkpoint")
+        if not (self.training or leaves_no_choice(budget, n)):
+            check_learned(trained_budgets(self.budgets), n, "the checkpoint")
 
-    def check_start(self) -> None:
-        """For the start of a training from a checkpoint.
+    def begin_training(self) -> None:
+        """Called once, before the first update; notes the budgets of this training.
 
         Raises:
             PruningError: heads would be frozen at once, and no order of them was learned.
         """
-        late = self.plan.estimator.learns and self.num_updates >= self.plan.freeze_after
-        if self._loaded_budgets is None or self.is_constant or not late:
-            return
-        way = (
-            f"the freeze is after {self.plan.freeze_after} updates, and it has {self.num_updates}: "
-            "start from it by --finetune-from-model, in another --save-dir"
-        )
-        check_learned(self._loaded_budgets, self.layout.num_heads, "the checkpoint", way)
+        plan = self.plan
+        late = plan.estimator.learns and self.num_updates >= plan.freeze_after
+        if late and not (self.is_frozen or self.is_constant):
+            way = (
+                f"the freeze is after {plan.freeze_after} updates, and it has {self.num_updates}: "
+                "start from it by --finetune-from-model, in another --save-dir"
+            )
+            trained = trained_budgets(self.budgets)
+            check_learned(trained, self.layout.num_heads, "the checkpoint", way)
+        if self.is_frozen and self.num_updates < plan.freeze_after:
+            self._warn_of_idle_flags()
+        self.note_budgets()
+
+    def _warn_of_idle_flags(self) -> None:
+        """Of a start whose heads are frozen, as those of a ranking."""
+        kept = self.mask.nonzero().flatten().tolist()
+        acts = {
+            "--pruning-mode pipelined": self.plan.pipelined,
+            "--gates-after": self.plan.gates_after,
+            "--finetune-updates": self.plan.finetune_updates,
+            "--repair-batches": self.plan.repair_batches,
+            "--keep-at-least and --keep-at-most": not self.plan.limits.hold(kept),
+        }
+        if idle := [flag for flag, given in acts.items() if given]:
+            logger.warning(
+                "the heads that this training starts with are frozen already: %s change%s nothing",
+                ", ".join(idle),
+                "s" if len(idle) == 1 else "",
+            )
 
     def _check_frozen(self) -> None:
         budget = self.plan.budget

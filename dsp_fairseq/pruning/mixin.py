@@ -16,7 +16,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ..checkpoints.formats import FORMAT_KEY, upgrade_weights
+from ..checkpoints.formats import FORMAT_KEY, trained_budgets, upgrade_weights
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
 from ..data.batches import sample_batches, without_data
 from ..errors import PruningError, exits_in_one_line
@@ -113,6 +113,9 @@ class HeadPruningMixin(FairseqHooks):
         refuse_unsupported(args, cls.family)
         model = super().build_model(args, task)
         # No attribute but a function has the task: copies of a model copy what it has.
+        model._check_start = lambda: check_start_file(
+            args, cls.family, model.head_gates.layout, task
+        )
         model._read_teacher = lambda: load_distillation(args, model, task)
         split, size = (training_flag(args, name) for name in ("train_subset", "max_tokens"))
         model._sample = lambda number, seed: sample_batches(
@@ -124,17 +127,17 @@ class HeadPruningMixin(FairseqHooks):
 
     def on_training_planned(self) -> None:
         refuse_training(self.args, self.family)
-        check_start_file(self.args, self.head_gates.layout, self.family.structure)
+        self._check_start()
         self.distillation = self._read_teacher()
 
     def on_training_started(self, loaded: bool) -> None:
         self._hold_empty_sites()
         if not isinstance(self.head_gates, HeadGates):
             return
+        self._refuse_other_budget(self.head_gates)
+        self.head_gates.begin_training()
         if self.head_gates.is_frozen:
-            self.head_gates.note_budgets()  # it may have been trained for more before
             return
-        self.head_gates.check_start()
         plan, layout = self.head_gates.plan, self.head_gates.layout
         if plan.pipelined and not loaded:
             raise PruningError(
@@ -144,6 +147,19 @@ class HeadPruningMixin(FairseqHooks):
         max_update = training_flag(self.args, "max_update")
         check_schedule(plan, layout, max_update, updates_by_epochs(self.args))
         at_the_end(self.head_gates.warn_unless_frozen)
+
+    def _refuse_other_budget(self, gates: HeadGates) -> None:
+        """fairseq compares each validation with the best of the training that goes on."""
+        own = sorted({budget for budget in gates.plan.budgets if isinstance(budget, int)})
+        trained = sorted(trained_budgets(gates.budgets))
+        goes_on = gates.num_updates and not training_flag(self.args, "reset_meters")
+        if goes_on and own and own != trained:
+            asked, had = (" and ".join(map(str, budgets)) for budgets in (own, trained))
+            raise PruningError(
+                f"the checkpoint was trained for {had} heads, and this training is for {asked}: "
+                "its checkpoint_best.pt could stay the old one. Start from it by "
+                "--finetune-from-model, in another --save-dir"
+            )
 
     def on_update(self, number: int) -> None:
         self.watch.begin(number)

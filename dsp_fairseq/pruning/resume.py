@@ -10,13 +10,14 @@ import logging
 import shlex
 import shutil
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint, peek
+from ..data.dataspec import refuse_other_symbols
 from ..errors import PruningError
 from ..files import LAST, in_place_of
+from ..heads.family import Family
 from ..heads.layout import HeadLayout
 from .flags import training_flag
 
@@ -36,17 +37,18 @@ def start_file(args: Any) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_start_file(args: Any, layout: HeadLayout, structure: Sequence[str]) -> None:
+def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -> None:
     """Looks at the file that a training is about to start from, without reading its tensors.
 
     Args:
         args: the model's arguments, with the flags of the training.
-        layout: the heads of the model that is trained.
-        structure: the arguments that change the function of the same weights.
+        family: of the model that is trained.
+        layout: its heads.
+        task: fairseq's task of this training.
 
     Raises:
-        PruningError: the file is cut off or no checkpoint, or the model has other heads or another
-            structure.
+        PruningError: the file is cut off or no checkpoint, or the model has other heads, another
+            structure or other dictionaries.
     """
     path = start_file(args)
     if path is None:
@@ -62,14 +64,17 @@ def check_start_file(args: Any, layout: HeadLayout, structure: Sequence[str]) ->
         stored = start.layout
     except PruningError:
         return  # of another kind of model, whose weights will not fit
-    if stored.sites == layout.sites and stored.heads != layout.heads:
+    if stored.sites != layout.sites:
+        return  # of other layers, which will not fit either
+    if stored.heads != layout.heads:
         raise PruningError(
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
         )
-    for name in structure if stored.sites == layout.sites else ():
+    refuse_other_symbols(path, start.config("task"), task)
+    for name in family.structure:
         own = getattr(args, name, None)
-        found = getattr(start.args, name, own)
+        found = getattr(start.args, name, family.defaults.get(name, own))
         if (found or None) != (own or None):
             raise PruningError(
                 f"{path} is a model with --{name.replace('_', '-')} {found}, and this training has "

@@ -162,8 +162,58 @@ def test_a_checkpoint_with_all_heads_has_no_order_of_them(build, batch):
     assert _open_heads(several.eval()) == 24
 
 
+def test_what_was_loaded_last_says_what_is_known(build, batch):
+    frozen = build(6, freeze_heads_after=0)
+    frozen.train()(**batch)
+    model = build(6)
+    model.load_state_dict(build(24).state_dict())
+    model.load_state_dict(frozen.state_dict())
+    assert _open_heads(model.eval()) == 6
+
+
+def test_a_training_that_goes_on_keeps_its_budget(build, batch):
+    """Its best checkpoint is compared with what comes."""
+    weights = build(24).state_dict()
+    for flags, updates in (({}, 0), ({}, 5), ({"reset_meters": True}, 5)):
+        model = build(6, **flags)
+        model.load_state_dict(weights)
+        model.set_num_updates(updates)
+        model.train()
+        if updates and not flags:
+            with pytest.raises(CommandExit, match="trained for 24 heads, and this training is for"):
+                model(**batch)
+        else:
+            model(**batch)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"pruning_mode": "pipelined"}, "--pruning-mode pipelined changes nothing"),
+        ({"gates_after": 1}, "--gates-after changes nothing"),
+        (
+            {"pruning_mode": "pipelined", "finetune_updates": 3, "repair_batches": 1},
+            "pipelined, --finetune-updates, --repair-batches change nothing",
+        ),
+        ({"keep_at_least": "site=1", "keep_at_most": "site=3"}, "--keep-at-most changes nothing"),
+        ({"keep_at_most": "site=6"}, None),
+    ],
+)
+def test_flags_that_come_too_late_for_frozen_heads(build, batch, caplog, flags, said):
+    ranked = build(12)
+    ranked.head_gates.adopt(torch.arange(24.0))
+    model = build(12, cooldown_steps=4, freeze_heads_after=4, **flags)
+    model.load_state_dict(ranked.state_dict())
+    with caplog.at_level(logging.WARNING, "dsp_fairseq"):
+        model.train()(**batch)
+        model(**batch)
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == bool(said)
+    assert not said or said in warnings[0]
+
+
 def test_heads_are_not_frozen_before_an_order_of_them_is_learned(build, batch):
-    late = build(6, freeze_heads_after=5)
+    late = build(6, freeze_heads_after=5, reset_meters=True)
     late.load_state_dict(build(24).state_dict())
     late.train()
     late.set_num_updates(8)

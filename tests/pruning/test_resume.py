@@ -47,3 +47,31 @@ def test_weights_start_in_a_model_of_the_same_function(build, arguments, tmp_pat
         model = build(6, **{**made, name: other}, **flags)
         with pytest.raises(CommandExit, match=f"--{name.replace('_', '-')} {made[name]}, and this"):
             model.parameters()
+
+
+@pytest.mark.parametrize("named", ["finetune_from_model", "restore_file"])
+def test_weights_start_with_the_symbols_that_they_are_of(
+    build, arguments, task, tmp_path, monkeypatch, named
+):
+    """As many other symbols, or the same in another order, fit the shapes and mean nothing."""
+    for name, symbols in (
+        ("ours", "a 1\nb 1\n"),
+        ("alike", "a 9\nb 9\n"),
+        ("turned", "b 1\na 1\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dict.de.txt").write_text(symbols)
+    start = tmp_path / "start.pt"
+    config = {"_name": "translation", "source_lang": "de", "target_lang": "en"}
+    monkeypatch.setattr(task, "cfg", {**config, "data": str(tmp_path / "ours")}, raising=False)
+    model = build(6)
+
+    def begin(folder):
+        cfg = {"model": arguments(6), "task": {**config, "data": str(tmp_path / folder)}}
+        torch.save({"model": model.state_dict(), "args": None, "cfg": cfg}, start)
+        build(6, **{named: str(start)}, save_dir=str(tmp_path)).parameters()
+
+    begin("alike")
+    begin("gone")
+    with pytest.raises(CommandExit, match=r"dict\.de\.txt has other symbols or another order"):
+        begin("turned")
