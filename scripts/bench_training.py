@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,12 +46,17 @@ def make_trainers(shape: str, budget: int, dictionary) -> dict[str, Trainer]:
     return trainers
 
 
-def main() -> None:
-    parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
+def add_size(parser: ArgumentParser) -> None:
+    """The flags of a model's shape and of its batches."""
     parser.add_argument("--shape", choices=benchmark.SHAPES, default="tiny")
     parser.add_argument("--num-of-heads", type=int, help="K (a quarter of the heads if not given)")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a batch")
     parser.add_argument("--vocabulary", type=int, default=8000)
+
+
+def main() -> None:
+    parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
+    add_size(parser)
     args = parser.parse_args()
     benchmark.prepare(args)
     dictionary = benchmark.make_dictionary(args.vocabulary)

@@ -22,7 +22,14 @@ GATES = "head_gates."
 """How all that belongs to the choice of heads begins, among the weights."""
 
 FORMAT_KEY = f"{GATES}format"
-"""Its name among the weights, so that it survives whatever handles weights."""
+"""The format's name among the weights, so that it survives whatever handles weights."""
+
+IMPORTANCE_KEY = f"{GATES}importance"
+MASK_KEY = f"{GATES}mask"
+FROZEN_KEY = f"{GATES}frozen"
+BUDGETS_KEY = f"{GATES}budgets"
+LAST_CHANGE_KEY = f"{GATES}last_change"
+"""The names of the state of ``HeadGates``, which says what each is."""
 
 POOLER = "classification_heads.pooler."
 """Among the weights of an import, a head without classes, from which new heads start."""
@@ -33,9 +40,9 @@ def format_of(weights: MutableMapping[str, Tensor]) -> int | None:
     if FORMAT_KEY in weights:
         number = weights[FORMAT_KEY]
         return int(number) if number.numel() == 1 and bool(number.isfinite()) else 0
-    if "head_gates.importance" not in weights:
+    if IMPORTANCE_KEY not in weights:
         return None
-    return 2 if "head_gates.budgets" in weights else 1
+    return 2 if BUDGETS_KEY in weights else 1
 
 
 def check_format(number: Any, where: str) -> None:
@@ -78,10 +85,10 @@ def trained_budgets(budgets: Tensor) -> list[int]:
 
 
 def _add_budgets(weights: MutableMapping[str, Tensor], where: str) -> None:
-    mask = weights.get("head_gates.mask")
+    mask = weights.get(MASK_KEY)
     if mask is not None:
         budgets = torch.zeros(mask.numel() + 1)
         if not 0 <= float(mask.sum()) <= mask.numel():
             raise PruningError(f"{where} is damaged: its mask keeps more heads than there are")
         budgets[int(mask.sum())] = 1.0
-        weights["head_gates.budgets"] = budgets
+        weights[BUDGETS_KEY] = budgets

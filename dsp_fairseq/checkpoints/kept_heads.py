@@ -14,7 +14,7 @@ from ..heads.budget import check_learned, check_trained, parse_budget, parse_bud
 from ..heads.costs import parse_cost_budget
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout, parse_kept_heads
-from .formats import trained_budgets
+from .formats import BUDGETS_KEY, FROZEN_KEY, IMPORTANCE_KEY, MASK_KEY, trained_budgets
 from .validation import check_attentions, check_gates
 
 
@@ -38,16 +38,16 @@ def kept_heads(
         PruningError: weights and arguments do not fit together, or K does not fit.
     """
     asked = None if num_of_heads is None else parse_budget(num_of_heads, layout.num_heads)
-    if "head_gates.importance" not in weights:
+    if IMPORTANCE_KEY not in weights:
         return _of_export(weights, args, layout, where, asked)
     check_gates(weights, layout, where)
     check_attentions(weights, layout, None, where)
-    importance = weights["head_gates.importance"].detach().float()
-    frozen = bool(weights["head_gates.frozen"])
-    trained = trained_budgets(weights["head_gates.budgets"])
+    importance = weights[IMPORTANCE_KEY].detach().float()
+    frozen = bool(weights[FROZEN_KEY])
+    trained = trained_budgets(weights[BUDGETS_KEY])
     priced = _cost_budget(args, layout)
     if frozen:
-        mask = weights["head_gates.mask"].float()
+        mask = weights[MASK_KEY].float()
         budget = int(mask.sum()) if asked is None else asked
         check_trained([budget], trained, where)
         if budget == int(mask.sum()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import PruningError, shortened
 from ..heads.layout import HeadLayout, Site
-from .formats import trained_budgets
+from .formats import BUDGETS_KEY, FROZEN_KEY, IMPORTANCE_KEY, MASK_KEY, trained_budgets
 
 UNINITIALISED = "_float_tensor"
 """fairseq's buffers of this name hold whatever was in memory: NaN there says nothing."""
@@ -72,16 +72,16 @@ def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -
         PruningError: the first thing that is amiss.
     """
     n = layout.num_heads
-    importance = weights["head_gates.importance"]
+    importance = weights[IMPORTANCE_KEY]
     if importance.numel() != n:
         raise PruningError(
             f"{where} is damaged: it has importance for {importance.numel()} heads, but its model "
             f"has {layout}"
         )
-    mask, frozen = weights.get("head_gates.mask"), weights.get("head_gates.frozen")
+    mask, frozen = weights.get(MASK_KEY), weights.get(FROZEN_KEY)
     if mask is None or frozen is None or mask.shape != (n,) or frozen.numel() != 1:
         raise PruningError(f"{where} is damaged: head_gates.mask or .frozen is missing or invalid")
-    budgets = weights.get("head_gates.budgets")
+    budgets = weights.get(BUDGETS_KEY)
     if importance.dim() != 1 or budgets is None or budgets.shape != (n + 1,):
         raise PruningError(
             f"{where} is damaged: head_gates.importance or .budgets is missing or invalid"

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..analysis.ranked import Ranked, rank_and_repair
 from ..analysis.ranking import RankingOptions
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.formats import LAST_CHANGE_KEY
 from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
 from ..data.dataspec import DataSpec, data_folders
 from ..errors import PruningError
@@ -180,7 +181,7 @@ def _signature(checkpoint: Checkpoint, head_map: HeadMap) -> str:
     repaired = checkpoint.state.get(REPAIRED)
     tuned = checkpoint.config("checkpoint").get("finetune_from_model")
     learns = method in ESTIMATORS and ESTIMATORS[method].learns
-    if learns and tuned and not checkpoint.weights.get("head_gates.last_change"):
+    if learns and tuned and not checkpoint.weights.get(LAST_CHANGE_KEY):
         # The training began with heads that were chosen before.
         method = "given"
     return "|".join(

@@ -16,7 +16,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_INV_REGISTRY, MODEL_
 from torch import Tensor
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.formats import POOLER
+from ..checkpoints.formats import GATES, POOLER
 from ..checkpoints.validation import check_tensors
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
@@ -420,7 +420,7 @@ def _build(source: _Source, dictionary: Dictionary) -> Any:
     words = source.weights[f"{ENCODER}embed_tokens.weight"]
     source.weights["encoder.lm_head.weight"] = words
     for name, value in own.items():
-        if name.startswith("head_gates.") or name.endswith("version"):
+        if name.startswith(GATES) or name.endswith("version"):
             source.weights[name] = value
     try:
         model.load_state_dict(dict(source.weights))

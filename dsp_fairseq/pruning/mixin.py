@@ -16,7 +16,15 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ..checkpoints.formats import FORMAT_KEY, trained_budgets, upgrade_weights
+from ..checkpoints.formats import (
+    BUDGETS_KEY,
+    FORMAT_KEY,
+    FROZEN_KEY,
+    GATES,
+    IMPORTANCE_KEY,
+    trained_budgets,
+    upgrade_weights,
+)
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
 from ..data.batches import sample_batches, without_data
 from ..errors import PruningError, exits_in_one_line
@@ -256,7 +264,7 @@ class HeadPruningMixin(FairseqHooks):
 
     def _add_gates(self, weights: dict[str, Tensor], gates: HeadGates) -> None:
         """Gives the weights of a dense model the gates that training starts with."""
-        own = {f"head_gates.{key}": value for key, value in gates.state_dict().items()}
+        own = {GATES + key: value for key, value in gates.state_dict().items()}
         # Who generates has the flags of the training too.
         trains = self._stage == Stage.CHECKED
         tuned = trains and training_flag(self.args, "finetune_from_model")
@@ -280,7 +288,7 @@ class HeadPruningMixin(FairseqHooks):
             weights.update(own)
         elif missing:
             raise PruningError(f"the checkpoint lacks {', '.join(missing)}: the file is damaged")
-        found = weights["head_gates.importance"].numel()
+        found = weights[IMPORTANCE_KEY].numel()
         if found != gates.layout.num_heads:
             raise PruningError(
                 f"the checkpoint has {found} heads, this model {gates.layout}: their layers or "
@@ -298,7 +306,7 @@ class HeadPruningMixin(FairseqHooks):
 
 
 def _refuse_all_heads(weights: dict[str, Tensor]) -> None:
-    if "head_gates.importance" in weights:
+    if IMPORTANCE_KEY in weights:
         raise PruningError(
             "--kept-heads builds an exported model, but the checkpoint has all its heads: "
             "start from the file that dsp-export wrote"
@@ -307,13 +315,13 @@ def _refuse_all_heads(weights: dict[str, Tensor]) -> None:
 
 def _is_open(state_dict: dict[str, Tensor]) -> bool:
     """Whether this is a gated model whose heads are not final."""
-    frozen = state_dict.get("head_gates.frozen")
+    frozen = state_dict.get(FROZEN_KEY)
     return frozen is not None and not bool(frozen)
 
 
 def _has_all_heads(state_dict: dict[str, Tensor]) -> bool:
     """Whether this is a gated model that was trained with all its heads."""
-    budgets = state_dict.get("head_gates.budgets")
+    budgets = state_dict.get(BUDGETS_KEY)
     return budgets is not None and bool(budgets[-1]) and int(budgets.sum()) == 1
 
 

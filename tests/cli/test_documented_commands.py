@@ -317,6 +317,10 @@ BENCHMARKS = {
         "--shape tiny --masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
         ("dense", "masked", "frozen", "exported", "none", "ct2 pruned int8", "ideal"),
     ),
+    "scripts/bench_processes.py": (
+        "--shape tiny --tokens 64 --vocabulary 50",
+        ("gated, legacy_ddp", "gated, pytorch_ddp", "frozen, legacy_ddp", "frozen, pytorch_ddp"),
+    ),
     "scripts/bench_pruning.py": (
         "--num-of-heads 12 --methods fisher random --repair-batches 2 --max-tokens 600",
         ("dense", "fisher", "random"),
