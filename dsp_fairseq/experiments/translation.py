@@ -13,7 +13,7 @@ from ..about import USER_DIR
 from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import PruningError
 from ..evaluation.bleu import Score, score_file
-from ..evaluation.bootstrap import Texts
+from ..evaluation.randomisation import Texts
 from ..evaluation.paired import Output, PairedTests
 from ..evaluation.references import SIDES, read_references
 from .evaluation import DEFAULT_TASK, Evaluation, register_evaluation

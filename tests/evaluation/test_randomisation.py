@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsp_fairseq.evaluation.bootstrap import Texts
+from dsp_fairseq.evaluation.randomisation import Texts
 from dsp_fairseq.evaluation.paired import Output
 
 WORDS = [f"word{number}" for number in range(20)]
