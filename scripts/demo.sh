@@ -41,7 +41,9 @@ train() { # K FOLDER
         exit 1
     fi
     echo "$of" >"$2/demo"
-    # fairseq-train, started again at its end, would make one more update.
+    # fairseq-train, started again at its end, would make one more update. A log whose checkpoints
+    # are gone says nothing of those to come.
+    [[ -f $2/checkpoint_last.pt ]] || rm -f "$2/train.log"
     grep -qs "done training in" "$2/train.log" && return
     fairseq-train $data --user-dir dsp_fairseq --arch dsp_transformer_tiny --share-all-embeddings \
         --criterion dsp_label_smoothed_cross_entropy --label-smoothing 0.1 --optimizer dsp_adam \

@@ -20,7 +20,7 @@ SUBJECTS = [
 ]
 VERBS = ["is running", "are playing", "sits quietly", "stands", "walks slowly", "looks around"]
 PLACES = ["in the park", "on a red bench", "near the river", "behind the house", "at the beach"]
-ENDS = ["today", "with a ball", "in the sun", "while it's raining", ", smiling", "for the camera"]
+ENDS = ["today", "with a ball", "in the sun", "while it rains", ", smiling", "for the camera"]
 OTHER = ["cat", "car", "blue", "jumps", "under", "green", "tree", "street", "over", "child"]
 
 

@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from ..errors import PruningError
 from .generated import read_output
-from .references import References, check_length, check_references, read_references, references_of
+from .references import References, check_references, read_references
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +125,11 @@ def plain_texts(generated: Path, known: Sequence[References]) -> tuple[list[str]
         known: what :func:`~.references.read_references` gave of the same split.
 
     Raises:
-        PruningError: as :func:`~.generated.read_output`, or another number of sentences, or no
-            reference is the same.
+        PruningError: as :func:`~.generated.read_output`, or another number of sentences, or other
+            references.
     """
     output = read_output(generated)
-    check_length(output, known)
-    references, differences = references_of(output, known)
-    if len(differences) == len(references.lines):
-        raise PruningError(f"{generated} is of other data than {references.data}")
+    references = check_references(output, known)
     words = [references.words(text.tokens) for text in output.hypotheses]
     return [references.plain_text(line) for line in words], references.lines
 

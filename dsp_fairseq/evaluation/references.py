@@ -180,7 +180,7 @@ def read_references(data: Path, split: str) -> list[References]:
     ]
 
 
-def references_of(output: Generated, known: Sequence[References]) -> tuple[References, list[int]]:
+def _references_of(output: Generated, known: Sequence[References]) -> tuple[References, list[int]]:
     """The references that an output was made with, or those of which the fewest lines differ.
 
     Returns:
@@ -197,7 +197,7 @@ def references_of(output: Generated, known: Sequence[References]) -> tuple[Refer
     return found
 
 
-def check_length(output: Generated, known: Sequence[References]) -> None:
+def _check_length(output: Generated, known: Sequence[References]) -> None:
     """Checks that an output has as many sentences as the references.
 
     Raises:
@@ -227,8 +227,8 @@ def check_references(output: Generated, known: Sequence[References]) -> Referenc
     Raises:
         PruningError: it has another number of sentences, or references of other data.
     """
-    check_length(output, known)
-    references, differences = references_of(output, known)
+    _check_length(output, known)
+    references, differences = _references_of(output, known)
     if differences:
         number, text = output.numbers[differences[0]], output.references[differences[0]]
         file = references.data / "raw" / f"{references.split}.{SIDES[references.side]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import subprocess
@@ -25,7 +24,8 @@ from .flags import arguments_of, parse
 from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
-from .run import RUN_FILE, Run
+from .record import RUN_FILE
+from .run import Run
 
 
 def check_run(run: Run, start_is_coming: bool = False) -> None:
@@ -141,35 +141,15 @@ def check_folder(run: Run) -> None:
     if not path.exists():
         return
     stored = read_yaml(path)
-    theirs = _deciding(read_as(Recipe, stored.get("recipe") or {}, path))
-    ours = _deciding(run.recipe)
-    for setting in sorted({*theirs, *ours}):
-        if not _alike(theirs.get(setting), ours.get(setting)):
-            raise PruningError(
-                f"{run.folder} holds a run with other settings ({setting[1]}: "
-                f"{theirs.get(setting)} there, {ours.get(setting)} here): give another --save-dir, "
-                "or remove the folder"
-            )
+    theirs = read_as(Recipe, stored.get("recipe") or {}, path)
+    for name, there, here in theirs.differences(run.recipe):
+        raise PruningError(
+            f"{run.folder} holds a run with other settings ({name}: {there} there, {here} here): "
+            "give another --save-dir, or remove the folder"
+        )
     check_data(replace(run, data_sha256=stored.get("data_sha256")))
     start, teacher = (stored.get(name) for name in ("start_sha256", "teacher_sha256"))
     _check_unchanged(replace(run, start_sha256=start, teacher_sha256=teacher))
-
-
-def _deciding(recipe: Recipe) -> dict[tuple[str, str], Any]:
-    """What decides the outcome, by the key of the recipe and the name of the flag."""
-    settings = {
-        key: value if isinstance(value, dict) else {key: value}
-        for key, value in recipe.settings().items()
-        if key not in ("name", "prepare", "make-start")
-    }
-    return {(key, name): value for key, flags in settings.items() for name, value in flags.items()}
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether settings are the same; earlier records have numbers in another spelling."""
-    with contextlib.suppress(TypeError, ValueError):
-        return float(one) == float(other)
-    return one == other
 
 
 def prepare_data(recipe: Recipe, source: str) -> None:

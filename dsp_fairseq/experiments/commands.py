@@ -22,7 +22,13 @@ _SCHEDULE_FLAGS = (
     *("pruning-mode", "finetune-updates", "freeze-heads-after"),
     *("cooldown-steps", "gates-after", "repair-batches"),
 )
-"""What a run whose heads are chosen without training has no use for."""
+"""What a training whose heads are chosen without it has no use for."""
+
+_RANK_FLAGS = (
+    *("num-of-heads", "head-costs", "cost-budget"),
+    *("keep-at-least", "keep-at-most", "repair-batches"),
+)
+"""What a ranking takes from the flags of the training."""
 
 
 # ---- training
@@ -113,8 +119,8 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs 'start', the checkpoint to rank")
     if "method" not in recipe.rank:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs a method, as in {{method: michel}}")
-    budget = {n: recipe.train.get(n) for n in ("num-of-heads", "head-costs", "cost-budget")}
-    given = {**budget, "seed": str(recipe.seed), **recipe.rank}
+    shared = {name: recipe.train.get(name) for name in _RANK_FLAGS}
+    given = {**shared, "seed": str(recipe.seed), **recipe.rank}
     flags = {name: value for name, value in given.items() if value is not None}
     flags["output"] = str(start_of(recipe, folder))
     module = (Path(sys.executable).name, "-m", "dsp_fairseq.cli.rank_heads")

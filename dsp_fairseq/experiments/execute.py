@@ -30,12 +30,12 @@ from .evaluation import evaluation_of
 from .logs import LOG_FILE
 from .processes import locked, run_logged
 from .provenance import data_hash, device, file_hash, git_state, versions
+from .record import RUN_FILE
 from .results import read_result
 from .run import (
     BEST,
     FORMAT_VERSION,
     RESULT_FILE,
-    RUN_FILE,
     Run,
     Target,
     is_done,
@@ -105,6 +105,9 @@ def _last_words(log: Path) -> str:
 def _train(run: Run, lock: int) -> None:
     log = run.folder / LOG_FILE
     mend_checkpoints(run.folder)
+    if run.starts_anew:
+        # That of a training whose checkpoints are gone would tell its end, and its time.
+        log.unlink(missing_ok=True)
     start = start_of(run.recipe, run.folder)
     if run.recipe.rank is not None and start is not None:
         if not start.exists():
@@ -134,7 +137,8 @@ def _evaluate(run: Run, target: Target, lock: int) -> None:
         target.folder.mkdir(exist_ok=True)
         for name in (RUN_FILE, LOG_FILE):
             link = target.folder / name
-            if not link.is_symlink():
+            # A copy of a folder may have files in place of links.
+            if not (link.is_symlink() or link.exists()):
                 link.symlink_to(Path("..") / name)
     for split in run.recipe.evaluate:
         _evaluate_split(run, target, split, lock)

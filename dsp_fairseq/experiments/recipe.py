@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,6 +116,31 @@ class Recipe:
             if name != "folder"
         }
         return {name: value for name, value in plain.items() if value not in (None, "")}
+
+    def differences(self, other: Recipe) -> list[tuple[str, Any, Any]]:
+        """The settings by which two recipes decide otherwise: name, value here, value there."""
+        here, there = self._deciding(), other._deciding()
+        return [
+            (name[1], here.get(name), there.get(name))
+            for name in sorted({*here, *there})
+            if not _alike(here.get(name), there.get(name))
+        ]
+
+    def _deciding(self) -> dict[tuple[str, str], Any]:
+        """By the key of the recipe and the name of the flag."""
+        settings = {
+            key: value if isinstance(value, dict) else {key: value}
+            for key, value in self.settings().items()
+            if key not in ("name", "prepare", "make-start")
+        }
+        return {(key, flag): v for key, flags in settings.items() for flag, v in flags.items()}
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether settings are the same; earlier records have numbers in another spelling."""
+    with suppress(TypeError, ValueError):
+        return float(one) == float(other)
+    return one == other
 
 
 def dashed(name: str) -> str:

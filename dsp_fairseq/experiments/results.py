@@ -15,7 +15,6 @@ from ..errors import PruningError
 from ..files import read_text
 from ..heads.family import known_kinds
 from .evaluation import DEFAULT_TASK, EVALUATIONS, Evaluation
-from .recipe import read_yaml
 
 RUNS_FILE, RESULT_FILE = "runs.jsonl", "result.json"
 DENSE = "dense"
@@ -212,19 +211,6 @@ def _finite(value: Any) -> float:
 def dense_runs(sweep: Sweep, recipe: str) -> list[FinishedRun]:
     """The dense runs that a recipe's pruned runs are compared with."""
     return [run for run in sweep.runs if run.is_dense and run.recipe == recipe]
-
-
-def data_folder(run: FinishedRun) -> Path | None:
-    """The prepared data that a run's ``run.yaml`` names, where it is there."""
-    try:
-        recorded = read_yaml(run.folder / "run.yaml")
-    except PruningError:
-        return None
-    nested = recorded.get("recipe")
-    data = recorded.get("data") or (nested.get("data") if isinstance(nested, Mapping) else None)
-    if not isinstance(data, str):
-        return None
-    return next((p for p in (Path(data), run.folder / data) if (p / "prep.json").is_file()), None)
 
 
 # ---- one run, and the lines as they are

@@ -10,9 +10,10 @@ from ..errors import PruningError
 from ..files import LAST
 from ..heads.costs import resolve_costs
 from .recipe import Recipe, load_recipe, read_as, read_yaml
+from .record import RUN_FILE
 from .results import RESULT_FILE
 
-RUN_FILE, BEST = "run.yaml", "checkpoint_best.pt"
+BEST = "checkpoint_best.pt"
 FORMAT_VERSION = 1
 
 

@@ -17,8 +17,10 @@ from .grid import Grid, Job
 from .launchers import Handle, Launcher
 from .processes import locked
 from .progress import stage_of
+from .provenance import data_hash
+from .record import RUN_FILE, read_record
 from .results import DENSE, RUNS_FILE, read_lines, read_result
-from .run import RESULT_FILE, is_done
+from .run import RESULT_FILE, Run, is_done
 
 POLL_SECONDS = 1.0
 
@@ -37,6 +39,8 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
         check_run(job.run, start_is_coming=coming)
     if grid.dense is not None:
         check_dense(grid.dense)
+        if coming:
+            _refuse_orphans(grid.dense, jobs)
     if grid.dense is None and grid.dense_folder is not None:
         result = grid.dense_folder / RESULT_FILE
         if not result.exists():
@@ -52,6 +56,40 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
             )
         if "test" not in found.get("scores", ()):
             raise PruningError(f"{result} has no score of test, which a report is of")
+    if grid.dense_folder is not None:
+        _check_alike(grid)
+
+
+def _refuse_orphans(dense: Run, jobs: Sequence[Job]) -> None:
+    """Runs that were made from an earlier dense model, which is about to be made anew."""
+    if not dense.starts_anew:
+        return
+    for job in jobs:
+        folder, start = job.run.folder, job.run.recipe.start or job.run.recipe.teacher
+        own = start and Path(start).resolve().parent == dense.folder.resolve()
+        if own and folder != dense.folder and (folder / RUN_FILE).exists():
+            raise PruningError(
+                f"{folder} was made from a {start} that is gone, and a new one would be another: "
+                f"put it back, or remove {folder} too"
+            )
+
+
+def _check_alike(grid: Grid) -> None:
+    """The dense run is compared with the others, so its data and evaluation have to be theirs."""
+    assert grid.dense_folder is not None
+    record = read_record(grid.dense_folder)
+    recipe = grid.dense.recipe if grid.dense else record.recipe
+    if recipe is not None and recipe.generate != grid.recipe.generate:
+        theirs, ours = recipe.generate or "no flags", grid.recipe.generate or "none"
+        raise PruningError(
+            f"the dense run in {grid.dense_folder} is evaluated with {theirs}, and the others with "
+            f"{ours}: give both the same 'generate'"
+        )
+    if record.data_sha256 not in (None, data_hash(Path(grid.recipe.data))):
+        raise PruningError(
+            f"the dense run in {grid.dense_folder} was made from other data than "
+            f"{grid.recipe.data} is now: make it anew"
+        )
 
 
 # ---- the lines
@@ -73,12 +111,7 @@ def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]
     lines = [line for line in read_lines(path) if line["id"] not in ids]
     lines = [line for line in lines if (grid.folder / line["folder"] / RESULT_FILE).exists()]
     if grid.dense_folder is not None:
-        lines = [line for line in lines if not is_dense_of(grid, line)]
-        # Another recipe in this folder may have that name already.
-        taken = any(line["id"] == DENSE for line in lines)
-        name = f"{DENSE}-{grid.recipe.name}" if taken else DENSE
-        if (grid.dense_folder / RESULT_FILE).exists():
-            lines.append(_line(grid, grid.dense_folder, name, DENSE))
+        lines = _with_dense(grid, grid.dense_folder, lines)
     for job in jobs:
         for name, folder in job.results:
             if name != DENSE and (folder / RESULT_FILE).exists():
@@ -89,10 +122,21 @@ def _collect(grid: Grid, jobs: Sequence[Job], path: Path) -> list[dict[str, Any]
     return lines
 
 
+def _with_dense(grid: Grid, folder: Path, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines with that of the dense run, in place of an earlier one of its recipe and seed."""
+    if not (folder / RESULT_FILE).exists():
+        return lines
+    own = _line(grid, folder, DENSE, DENSE)
+    others = [x for x in lines if not (is_dense_of(grid, x) and x.get("seed") == own.get("seed"))]
+    taken = {line["id"] for line in others}
+    recipe = f"{DENSE}-{grid.recipe.name}"
+    names = (DENSE, recipe, f"{recipe}-s{own.get('seed')}")
+    return [*others, {**own, "id": next(name for name in names if name not in taken)}]
+
+
 def is_dense_of(grid: Grid, line: Mapping[str, Any]) -> bool:
-    """Whether a line is of the dense run of this grid; other recipes have their own."""
-    name = grid.recipe.name
-    return line["id"] in (DENSE, f"{DENSE}-{name}") and line.get("recipe") == name
+    """Whether a line is of a dense run of this grid; other recipes have their own."""
+    return line.get("method") == DENSE and line.get("recipe") == grid.recipe.name
 
 
 def _line(grid: Grid, folder: Path, name: str, method: str) -> dict[str, Any]:

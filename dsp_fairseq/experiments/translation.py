@@ -13,8 +13,8 @@ from ..about import USER_DIR
 from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import PruningError
 from ..evaluation.bleu import Score, score_file
-from ..evaluation.randomisation import Texts
 from ..evaluation.paired import Output, PairedTests
+from ..evaluation.randomisation import Texts
 from ..evaluation.references import SIDES, read_references
 from .evaluation import DEFAULT_TASK, Evaluation, register_evaluation
 from .flags import arguments_of, parse
@@ -26,7 +26,7 @@ _SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s
 
 @register_evaluation
 class Translation(Evaluation):
-    """BLEU and chrF of what fairseq-generate prints, compared by a paired bootstrap."""
+    """BLEU and chrF of what fairseq-generate prints, compared by paired randomisation."""
 
     task = DEFAULT_TASK
     metrics: ClassVar[Mapping[str, str]] = {"sacrebleu": "sacreBLEU", "chrf": "chrF"}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..analysis.head_plot import render
 from ..errors import PruningError
 from ..evaluation.paired import SIGNIFICANT
-from ..experiments.logs import Curve, read_curve
+from ..experiments.logs import LOG_FILE, Curve, read_curve
 from ..experiments.results import (
     Budget,
     FinishedRun,
@@ -25,6 +25,7 @@ from ..experiments.results import (
 )
 from ..files import in_place_of
 from . import figures
+from .agreement import disagreements
 from .columns import CONTESTS, RESULTS, RUNS, table
 from .page import escape, to_html
 from .significance import NO_RANKING, SEEDS_TO_RANK, Comparison, RecipeRuns, gather
@@ -67,6 +68,9 @@ def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]
         if recipe.runs:
             yield from _head_pictures(recipe, prefix)
             yield from _training_picture(recipe, prefix, styles)
+        if different := list(disagreements(recipe, _place)):
+            yield "### What does not compare"
+            yield "\n".join(f"- {escape(item)}" for item in different)
         if missing := list(_missing(recipe)):
             yield "### What is missing"
             yield "\n".join(f"- {escape(item)}" for item in missing)
@@ -76,7 +80,9 @@ def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]
 
 def _summary(sweep: Sweep) -> str:
     pruned = [run for run in sweep.runs if not run.is_dense]
-    minutes = sum(run.train_seconds for run in sweep.runs) / 60
+    # One training may have made models of several budgets, which share its log.
+    trainings = {(run.folder / LOG_FILE).resolve(): run.train_seconds for run in sweep.runs}
+    minutes = sum(trainings.values()) / 60
     time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     chosen_by = " or ".join(sorted({run.evaluation.chosen_by for run in sweep.runs}))
     text = (

@@ -10,10 +10,10 @@ from tqdm import tqdm
 from ..errors import PruningError
 from ..evaluation.paired import Output, Paired, PairedTests
 from ..experiments.evaluation import Evaluation
+from ..experiments.record import data_folder
 from ..experiments.results import (
     FinishedRun,
     Sweep,
-    data_folder,
     dense_runs,
     groups,
     seeds_of,
@@ -55,8 +55,8 @@ class Comparison:
         """What may be claimed: with three seeds, and each of them significant."""
         if self.seeds < SEEDS_TO_RANK:
             return NO_RANKING
-        if len(self.tests) < SEEDS_TO_RANK:
-            return "fewer than three paired tests: no ranking"
+        if len(self.tests) < self.seeds:
+            return "a paired test is missing: no ranking"
         if all(test.difference > 0 and test.significant for test in self.tests):
             return f"{self.first.method} is ahead"
         return "not told apart"
@@ -126,7 +126,9 @@ def _tests(runs: Sequence[FinishedRun]) -> PairedTests:
     for run in runs:
         signature = run.scores["test"][evaluation.metric].signature
         outputs[run.id] = Output(run.folder / evaluation.file("test"), signature)
-    return evaluation.tests(outputs, next(filter(None, map(data_folder, runs)), None))
+    return evaluation.tests(
+        outputs, next(filter(None, (data_folder(run.folder) for run in runs)), None)
+    )
 
 
 def _check_layouts(recipe: str, runs: Iterable[FinishedRun]) -> None:

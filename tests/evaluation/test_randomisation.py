@@ -1,11 +1,11 @@
-"""Paired bootstrap between outputs of fairseq-generate."""
+"""Paired tests between outputs of fairseq-generate."""
 
 from __future__ import annotations
 
 import pytest
 
-from dsp_fairseq.evaluation.randomisation import Texts
 from dsp_fairseq.evaluation.paired import Output
+from dsp_fairseq.evaluation.randomisation import Texts
 
 WORDS = [f"word{number}" for number in range(20)]
 
@@ -44,4 +44,4 @@ def test_what_is_of_one_test_set_is_compared(outputs):
 def test_without_plain_text_the_tests_are_not_on_what_was_scored(outputs):
     tests = Texts(outputs, None)
     assert not tests.on_scores
-    assert "tokenised text, since the data is not there" in tests.method
+    assert "tokenised text, since the data is not there as it was" in tests.method

@@ -11,9 +11,10 @@ from prepared_text import TEXTS, generated
 from sacremoses import MosesDetokenizer
 
 from dsp_fairseq.errors import PruningError
+from dsp_fairseq.evaluation import references as module
 from dsp_fairseq.evaluation.bleu import score_file
 from dsp_fairseq.evaluation.generated import read_generated, read_output
-from dsp_fairseq.evaluation.references import check_references, read_references, references_of
+from dsp_fairseq.evaluation.references import check_references, read_references
 from dsp_text.subwords import join_subwords
 
 KINDS = ("bpe", "sentencepiece")
@@ -173,7 +174,9 @@ def test_sentences_that_are_missing_are_named(prepare):
 def test_the_nearest_references_are_found_all_the_same(prepare):
     output, data = prepare()
     output.write_text(output.read_text().replace("T-0\t", "T-0\tx "))
-    references, differences = references_of(read_output(output), read_references(data, "test"))
+    references, differences = module._references_of(
+        read_output(output), read_references(data, "test")
+    )
     assert (references.side, differences) == ("target", [0])
 
 

@@ -19,7 +19,8 @@ from dsp_fairseq.experiments.checks import (
     prepare_data,
 )
 from dsp_fairseq.experiments.execute import describe
-from dsp_fairseq.experiments.run import RUN_FILE, Run
+from dsp_fairseq.experiments.record import RUN_FILE
+from dsp_fairseq.experiments.run import Run
 
 
 @pytest.mark.parametrize(

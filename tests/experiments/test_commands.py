@@ -97,3 +97,16 @@ def test_several_processes_are_started_by_torchrun():
     assert several[-2:] == ["--ddp-backend", "legacy_ddp"]
     given = training_in_processes(2, ["data", "--ddp-backend=c10d"], cpu=False)
     assert "legacy_ddp" not in given
+
+
+def test_a_ranking_has_the_floors_the_ceilings_and_the_repair_of_the_others(recipe):
+    flags = {
+        "num-of-heads": 6,
+        "keep-at-least": "site=1",
+        "keep-at-most": "site=2",
+        "pruning-mode": "pipelined",
+        "repair-batches": 20,
+    }
+    made = recipe(start="dense.pt", rank={"method": "fisher", "keep-at-most": "site=3"})
+    words = " ".join(rank_command(made.with_train(flags), Path("runs/x")))
+    assert "--keep-at-least site=1 --keep-at-most site=3 --repair-batches 20" in words

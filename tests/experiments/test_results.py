@@ -8,32 +8,13 @@ import pytest
 from made_up_sweep import make_sweep
 
 from dsp_fairseq.errors import PruningError
-from dsp_fairseq.experiments.results import data_folder, read_sweep
+from dsp_fairseq.experiments.results import read_sweep
 
 
 @pytest.fixture
 def small(tmp_path):
     """One method, two budgets, two seeds."""
     return make_sweep(tmp_path / "sweep", methods=("gumbel",), seeds=(1, 2), sentences=24)
-
-
-@pytest.mark.parametrize(
-    ("recorded", "found"),
-    [
-        ("data: {data}", True),
-        ("recipe: {{name: x, data: {data}}}", True),
-        ("data: ../../data", True),
-        ("data: /nowhere", False),
-        ("recipe: x", False),
-        ("[", False),
-    ],
-)
-def test_the_data_folder_is_what_the_run_recorded(small, recorded, found):
-    run = next(run for run in read_sweep(small).runs if not run.is_dense)
-    data = small.parent / "data"
-    (run.folder / "run.yaml").write_text(recorded.format(data=data))
-    folder = data_folder(run)
-    assert (folder is not None and folder.samefile(data)) == found
 
 
 def test_folders_without_results_are_refused(tmp_path):

@@ -15,7 +15,8 @@ from dsp_fairseq.experiments.checks import (
     check_folder,
 )
 from dsp_fairseq.experiments.execute import describe
-from dsp_fairseq.experiments.run import RUN_FILE, Run, default_folder, read_run
+from dsp_fairseq.experiments.record import RUN_FILE
+from dsp_fairseq.experiments.run import Run, default_folder, read_run
 
 
 def _arguments(**values):

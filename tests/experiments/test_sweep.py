@@ -107,6 +107,70 @@ def test_each_recipe_in_a_folder_keeps_its_dense_line(grid, tmp_path):
         (tmp_path / "two/result.json").unlink(missing_ok=True)
 
 
+def test_dense_runs_of_several_seeds_stand_side_by_side(grid, tmp_path):
+    made = {seed: grid(dense=str(tmp_path / f"d{seed}")) for seed in (1, 2, 3)}
+    for seed, one in made.items():
+        _finish(one.dense_folder, seed=seed)
+    for seed in (1, 2, 3, 1, 2):
+        lines = collect(made[seed], [])
+    assert {(x["id"], x["seed"], x["folder"]) for x in lines} == {
+        ("dense", 1, "../d1"),
+        ("dense-base", 2, "../d2"),
+        ("dense-base-s3", 3, "../d3"),
+    }
+    again = grid(dense=str(tmp_path / "again"))
+    _finish(again.dense_folder, seed=2)
+    lines = collect(again, [])
+    assert sorted(x["folder"] for x in lines) == ["../again", "../d1", "../d3"]
+
+
+@pytest.fixture
+def checked(grid, tmp_path, monkeypatch):
+    """A grid whose dense run makes the start of the others; only what is compared is checked."""
+    for name in ("check_run", "check_dense"):
+        monkeypatch.setattr(sweep, name, lambda *args, **flags: None)
+    monkeypatch.setattr(sweep, "data_hash", lambda folder: "ab")
+    dense = tmp_path / "dense"
+    made = grid(dense={"recipe": str(tmp_path / "recipe.yaml"), "folder": str(dense)})
+    return replace(made, recipe=replace(made.recipe, start=str(dense / "checkpoint_best.pt")))
+
+
+def test_runs_of_a_dense_model_that_is_gone_are_not_taken_for_those_of_the_next(checked):
+    jobs = jobs_of(checked)
+    sweep.check_jobs(checked, jobs)
+    folder = jobs[-1].run.folder
+    folder.mkdir(parents=True)
+    (folder / "run.yaml").write_text("{}")
+    with pytest.raises(PruningError, match=f"{folder} was made from a .* that is gone"):
+        sweep.check_jobs(checked, jobs)
+    checked.dense.folder.mkdir()
+    (checked.dense.folder / "checkpoint_last.pt").write_text("")
+    sweep.check_jobs(checked, jobs)  # it is continued
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            "recipe: {name: x, data: d, train: {lr: 1}, generate: {beam: 1}}",
+            "evaluated with {'beam': '1'}, and",
+        ),
+        ("data_sha256: cd", "was made from other data"),
+        ("data_sha256: ab", None),
+    ],
+)
+def test_a_dense_run_is_of_the_same_data_and_evaluation(checked, tmp_path, record, said):
+    made = replace(checked, dense=None, dense_folder=tmp_path / "made")
+    scores = {"budget": 24, "num_heads": 24, "scores": {"test": {}}}
+    _finish(tmp_path / "made", **scores)
+    (tmp_path / "made/run.yaml").write_text(record)
+    if said:
+        with pytest.raises(PruningError, match=said):
+            sweep.check_jobs(made, [])
+    else:
+        sweep.check_jobs(made, [])
+
+
 def test_a_sweep_in_a_linked_folder_finds_its_dense_run(grid, tmp_path):
     dense = tmp_path / "dense"
     _finish(dense)

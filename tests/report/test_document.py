@@ -18,7 +18,7 @@ def test_signatures_name_every_setting(written):
     line = read_lines(written[0])[0]["scores"]["test"]
     assert f"sacreBLEU: `{line['sacrebleu']['signature']}`\n" in text
     assert f"chrF: `{line['chrf']['signature']}`\n" in text
-    assert "detokenised text: `BLEU|nrefs:1|bs:1000|seed:12345|case:mixed" in text
+    assert "detokenised text: `BLEU|nrefs:1|ar:1000|seed:12345|case:mixed" in text
     assert "What is missing" not in text
 
 
@@ -179,3 +179,15 @@ def test_lines_that_make_no_sense_are_refused(small, tmp_path, change, message):
     with pytest.raises(PruningError, match=message):
         write_report(small, tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_a_training_of_several_budgets_is_counted_once(tmp_path, markdown):
+    sweep = make_sweep(tmp_path / "sweep", ("ste",), (6, 12), (1,), (1,), sentences=24)
+    lines = read_lines(sweep)
+    for line in lines:
+        line["train_seconds"] = 300.0
+    write_lines(sweep, lines)
+    assert "trained in 15.0 minutes in all" in markdown(sweep)
+    (sweep / "ste-k12-s1/train.log").unlink()
+    (sweep / "ste-k12-s1/train.log").symlink_to("../ste-k6-s1/train.log")
+    assert "trained in 10.0 minutes in all" in markdown(sweep)

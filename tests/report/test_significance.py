@@ -26,7 +26,11 @@ def test_the_paired_test_is_sacrebleus_on_detokenised_text(written, monkeypatch)
     ]
     references = (sweep.parent / "data/raw/test.tgt").read_text().splitlines()
     _, scores = PairedTest(
-        list(zip("ab", plain, strict=True)), {"BLEU": BLEU()}, [references], test_type="bs"
+        list(zip("ab", plain, strict=True)),
+        {"BLEU": BLEU()},
+        [references],
+        test_type="ar",
+        n_samples=1000,
     )()
     row = next(r for r in table_rows((folder / "report.md").read_text(), "minutes")
                if r["run"] == ["ste-k6-s2"])  # fmt: skip
@@ -91,7 +95,8 @@ def _pair(difference: float, p: float) -> Paired:
         (3, [_pair(1.0, 0.01)] * 2 + [_pair(1.0, 0.06)], "not told apart"),
         (3, [_pair(1.0, 0.01)] * 2 + [_pair(-1.0, 0.01)], "not told apart"),
         (2, [_pair(9.0, 0.001)] * 2, "fewer than three seeds: no ranking"),
-        (3, [_pair(9.0, 0.001)] * 2, "fewer than three paired tests: no ranking"),
+        (3, [_pair(9.0, 0.001)] * 2, "a paired test is missing: no ranking"),
+        (4, [_pair(9.0, 0.001)] * 3, "a paired test is missing: no ranking"),
     ],
 )
 def test_a_ranking_needs_three_seeds_that_agree(seeds, pairs, verdict):
@@ -176,6 +181,9 @@ def test_outputs_that_are_missing_or_of_other_data_are_not_tested(small, markdow
 def test_without_the_data_folder_tests_are_on_tokens(small, markdown):
     shutil.rmtree(small.parent / "data")
     text = markdown(small)
-    assert "Paired bootstrap on tokenised text, since the data is not there" in text
+    assert (
+        "Paired approximate randomisation on tokenised text, since the data is not there as it was"
+        in text
+    )
     assert "tok:none" in text
     assert "What is missing" not in text

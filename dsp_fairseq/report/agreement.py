@@ -1,0 +1,51 @@
+"""Whether runs that stand in one table were made and evaluated alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from ..experiments.record import Record, read_record
+from ..experiments.results import FinishedRun, groups
+from .significance import RecipeRuns
+
+_BY_RUN = {"seed", "data"}
+"""What seeds of one method may have of their own; data is compared by its hash."""
+
+
+def disagreements(
+    recipe: RecipeRuns, place: Callable[[Sequence[FinishedRun]], str]
+) -> Iterator[str]:
+    """A line for each way in which numbers of a recipe do not compare.
+
+    Args:
+        recipe: the runs; of those without a record nothing is said.
+        place: names runs of one method and budget.
+    """
+    records = {run.id: read_record(run.folder) for run in (*recipe.runs, *recipe.dense)}
+    for group in groups(recipe.runs).values():
+        own = [(run.id, record.recipe) for run in group if (record := records[run.id]).recipe]
+        for (first, one), (other, two) in pairwise(own):
+            names = {n for n, *_ in one.differences(two)} - _BY_RUN
+            if names:
+                yield (
+                    f"{place(group)}: {first} and {other} were made with other settings "
+                    f"({', '.join(sorted(names))}): their mean is of different methods."
+                )
+    for what, value in (("data", _data), ("flags of evaluation", _evaluation)):
+        found: dict[str, list[str]] = {}
+        for name, record in records.items():
+            if said := value(record):
+                found.setdefault(said, []).append(name)
+        if len(found) > 1:
+            shares = "; ".join(", ".join(names) for names in found.values())
+            yield f"These runs have different {what}, so their scores do not compare: {shares}."
+
+
+def _data(record: Record) -> Any:
+    return record.data_sha256
+
+
+def _evaluation(record: Record) -> Any:
+    return record.recipe and str(sorted(record.recipe.generate.items()))
