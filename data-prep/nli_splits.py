@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from nli_examples import UNLABELLED, Example
-from pair_corpus import KEPT, Tally
+from pair_corpus import KEPT, Tally, digest
 from prep_common import step
 
 from dsp_text.blank import is_blank
@@ -59,8 +59,9 @@ def draw_splits(
 ) -> dict[str, list[Example]]:
     """Split examples so that all with one premise, or first sentence, are together."""
     size = held_out or max(1, min(HELD_OUT_MOST, int(len(examples) * HELD_OUT_SHARE)))
-    number = Counter(example.sentences[0] for example in examples)
-    premises = sorted(number)
+    number = Counter(map(_premise, examples))
+    written = {_premise(example): example.sentences[0] for example in reversed(examples)}
+    premises = sorted(written, key=lambda premise: written[premise])
     random.Random(seed).shuffle(premises)
     where, rest = {}, iter(premises)
     for split in ("valid", "test"):
@@ -70,7 +71,7 @@ def draw_splits(
             left -= number[premise]
     splits: dict[str, list[Example]] = {"train": [], "valid": [], "test": []}
     for example in examples:
-        splits[where.get(example.sentences[0], "train")].append(example)
+        splits[where.get(_premise(example), "train")].append(example)
     if not all(splits.values()):
         raise TextError(
             f"{len(examples):,} examples of {len(premises):,} premises are too few for {size:,} in "
@@ -79,11 +80,16 @@ def draw_splits(
     return splits
 
 
+def _premise(example: Example) -> int:
+    """Stands for the premise, and for what looks the same: tokens may be lowercased."""
+    return digest(example.sentences[0].lower())
+
+
 def say_shared(splits: Mapping[str, Sequence[Example]]) -> None:
     """Say how much of the held-out text has a premise that is trained on."""
-    trained = {example.sentences[0] for example in splits["train"]}
+    trained = set(map(_premise, splits["train"]))
     for split, examples in splits.items():
-        shared = sum(example.sentences[0] in trained for example in examples)
+        shared = sum(_premise(example) in trained for example in examples)
         if split != "train" and shared:
             step(
                 f"note: {shared:,} of {len(examples):,} examples of {split} have a premise of train"

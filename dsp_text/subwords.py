@@ -17,6 +17,9 @@ SENTENCEPIECE_VOCABULARY = "spm.vocab"
 
 Transform = Callable[[str], str]
 
+_SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
+"""What fairseq's dictionaries have for the ends of a sentence, padding and unknown tokens."""
+
 
 def learn_subwords(
     kind: str,
@@ -74,7 +77,13 @@ def _load_bpe(folder: Path) -> Transform:
     from subword_nmt.apply_bpe import BPE
 
     with (folder / BPE_CODES).open(encoding="utf-8", newline="\n") as codes:
-        return BPE(codes).segment
+        segment = BPE(codes).segment
+    return lambda sentence: " ".join(map(_plain_token, segment(sentence).split(" ")))
+
+
+def _plain_token(token: str) -> str:
+    """A token in two, if fairseq would take it for a symbol of its own."""
+    return f"{token[0]}@@ {token[1:]}" if token in _SYMBOLS else token
 
 
 def _learn_sentencepiece(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:

@@ -16,7 +16,7 @@ _MOST_NAMED = 4
 
 def render(done: Import) -> str:
     """What the command prints: what was found, and how to go on."""
-    pairs = " --separator-token 2" if done.args.token_types == 0 else ""
+    pairs = " --separator-token 2" if done.separators == 2 else ""
     head = "none; a training adds one" + (", from the model's pooler" if done.pooler else "")
     if done.labels:
         head = f"{', '.join(done.labels)} ({done.labels_file}, for fairseq-preprocess --srcdict)"

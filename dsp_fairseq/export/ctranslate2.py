@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import tempfile
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +47,18 @@ class CTranslate2Exporter(Exporter):
             counts.setdefault(site.kind.partition(".")[0], []).append(len(heads))
         padded = {side: max(1, *sublayers) for side, sublayers in counts.items()}
         computed = sum(padded[side] * len(counts[side]) for side in counts)
-        sublayers = sum(map(len, counts.values()))
-        even = max(1, math.ceil(head_map.budget / sublayers))
+        sizes = head_map.layout.heads
+        least = {most: sum(min(most, size) for size in sizes) for most in range(1, max(sizes) + 1)}
+        even = next((most for most, number in least.items() if number >= head_map.budget), 1)
         sides = ", ".join(f"{side} {heads}" for side, heads in padded.items())
         notes = [f"padding      heads per sublayer: {sides}; {computed} computed, of "
                  f"{head_map.budget} kept"]  # fmt: skip
-        if even * sublayers < computed:
+        if least[even] < computed:
             notes.append(f"             --keep-at-most site={even} when training or ranking gives "
-                         f"{even * sublayers} computed at most")  # fmt: skip
+                         f"{least[even]} computed at most")  # fmt: skip
         return notes
 
-    def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
+    def translate(self, exported: Path, original: Translations) -> Sequence[Hypothesis | None]:
         return translate_with_ctranslate2(exported, original)
 
 
@@ -190,6 +190,10 @@ def _refuse(pruned: Checkpoint, activations: Container[str]) -> None:
         raise PruningError(
             f"CTranslate2 has no counterpart of --activation-fn {args.activation_fn}"
         )
+    for name in ("encoder_layers", "decoder_layers"):
+        if not getattr(args, name):
+            flag = name.replace("_", "-")
+            raise PruningError(f"CTranslate2 wants layers on both sides, this has --{flag} 0")
     for name in ("normalize_before", "embed_dim"):
         if getattr(args, f"encoder_{name}") != getattr(args, f"decoder_{name}"):
             flag = name.replace("_", "-")
@@ -215,8 +219,11 @@ def pad_heads(attention: GatedAttention, heads: int) -> None:
 
 def translate_with_ctranslate2(
     model: Path, original: Translations, beam: int = 5
-) -> list[Hypothesis]:
-    """The best hypotheses of the sentences that another model translated, in their order."""
+) -> list[Hypothesis | None]:
+    """The best hypotheses of the sentences that another model translated, in their order.
+
+    CTranslate2 translates no blank line: of these there is None.
+    """
     ctranslate2 = _ctranslate2()
     source, target = original.task.source_dictionary, original.task.target_dictionary
     token = _language_token(original.task)
@@ -238,7 +245,9 @@ def translate_with_ctranslate2(
             (*(target.index(word) for word in result.hypotheses[0]), target.eos()),
             result.scores[0],
         )
-        for result in results
+        if line
+        else None
+        for line, result in zip(lines, results, strict=True)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -77,7 +77,7 @@ class Exporter(ABC):
         """Lines for the command's table: what is to be known of this export."""
         return []
 
-    def translate(self, exported: Path, original: Translations) -> list[Hypothesis]:
+    def translate(self, exported: Path, original: Translations) -> Sequence[Hypothesis | None]:
         """What ``--check`` compares: the best hypotheses of the original's sentences."""
         return translate(exported, original.data, original.direction).hypotheses
 

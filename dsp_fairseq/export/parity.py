@@ -59,6 +59,7 @@ class Agreement:
         equal: those with the same hypothesis.
         ties: others whose scores do not differ.
         left_out: how many are too long for the model, and were not compared.
+        blank: how many are blank, and were not translated.
         direction: of a multilingual model, the languages.
     """
 
@@ -66,6 +67,7 @@ class Agreement:
     equal: int
     ties: int
     left_out: int = 0
+    blank: int = 0
     direction: str = ""
 
     def __str__(self) -> str:
@@ -73,11 +75,14 @@ class Agreement:
         text = f"check        {self.equal} of {self.sentences} hypotheses are the same"
         if differ:
             text += f"; of {differ} others {self.ties} are ties in score"
+        whole = self.sentences + self.left_out + self.blank
         if self.left_out:
             text += (
-                f"; {self.left_out} of {self.sentences + self.left_out} sentences are too long for "
-                "the model and were left out"
+                f"; {self.left_out} of {whole} sentences are too long for the model and were left "
+                "out"
             )
+        if self.blank:
+            text += f"; {self.blank} of {whole} are blank, which CTranslate2 does not translate"
         return f"{text}; direction {self.direction}" if self.direction else text
 
 
@@ -146,10 +151,12 @@ def translate(
     )
 
 
-def agree(original: Translations, others: Sequence[Hypothesis]) -> Agreement:
-    """Compares the hypotheses of two models, sentence by sentence."""
-    pairs = list(zip(original.hypotheses, others, strict=True))
+def agree(original: Translations, others: Sequence[Hypothesis | None]) -> Agreement:
+    """Compares the hypotheses of two models, sentence by sentence, where both have one."""
+    both = zip(original.hypotheses, others, strict=True)
+    pairs = [(a, b) for a, b in both if b is not None]
     equal = sum(a.tokens == b.tokens for a, b in pairs)
     ties = sum(a.tokens != b.tokens and abs(a.score - b.score) < TIE for a, b in pairs)
-    left_out, direction = original.size - len(pairs), "-".join(original.direction.values())
-    return Agreement(len(pairs), equal, ties, left_out, direction)
+    left_out, blank = original.size - len(others), len(others) - len(pairs)
+    direction = "-".join(original.direction.values())
+    return Agreement(len(pairs), equal, ties, left_out, blank, direction)

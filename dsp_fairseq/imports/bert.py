@@ -29,6 +29,7 @@ from .names import (
     CLASSIFIER,
     ENCODER,
     HEAD,
+    SEPARATORS,
     SHAPE,
     SPECIAL,
     layer_names,
@@ -58,6 +59,7 @@ class Import:
         layout: its heads.
         args: the model's arguments, as they are stored.
         token_types: what was done with them.
+        separators: how many tokens part the sentences of a pair.
         pooler: whether new classification heads start from the model's pooler.
         left_out: the tensors that have no place.
     """
@@ -69,6 +71,7 @@ class Import:
     layout: HeadLayout
     args: Namespace
     token_types: str
+    separators: int
     pooler: bool
     left_out: list[str]
 
@@ -120,6 +123,7 @@ def import_bert(folder: Path, output: Path, token_types: str = "keep") -> Import
         model.head_gates.layout,
         model.args,
         source.types_said,
+        SEPARATORS[architecture(source.folder)],
         bool(source.pooler),
         source.left_out,
     )
@@ -273,10 +277,10 @@ def _embeddings(
         f"{ENCODER}embed_positions.weight": positions,
     }
     types = taker.take("embeddings.token_type_embeddings.weight")
-    if types.size(0) == 2 and token_types == "keep":
+    if kind == "bert" and types.size(0) == 2 and token_types == "keep":
         tables[f"{ENCODER}embed_types.weight"] = types
         return tables, "kept: 0 in the first sentence of a pair, 1 in the second"
-    if types.size(0) > 1 and token_types != "fold":
+    if kind == "bert" and types.size(0) > 1 and token_types != "fold":
         raise PruningError(
             f"{taker.folder.path / WEIGHTS} has {types.size(0)} token types, dsp_roberta has 2: "
             "give --token-types fold, if it was trained with the first alone"
@@ -285,6 +289,8 @@ def _embeddings(
     tables[f"{ENCODER}embed_positions.weight"] = positions
     if types.size(0) == 1:
         return tables, "folded into the positions: it has one"
+    if kind == "roberta":
+        return tables, "folded into the positions: a RoBERTa gives the first to all tokens"
     return tables, "folded into the positions: all tokens are of type 0, those of pairs too"
 
 
@@ -444,7 +450,7 @@ def _state(source: _Source, dictionary: Dictionary) -> dict[str, Any]:
         "seed": 1,  # fairseq's default
         **criterion,
     }
-    if source.folder.config["model_type"] == "roberta":
+    if SEPARATORS[architecture(source.folder)] == 2:
         task["separator_token"] = dictionary.eos()
     known = task_state(source.labels, dictionary)
     if source.labels:

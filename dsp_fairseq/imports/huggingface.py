@@ -127,7 +127,12 @@ class PretrainedFolder:
             PruningError: the package tokenizers is missing; there is no tokenizer, or a bad one.
         """
         with importing("tokenizers", "'dsp-fairseq[nli]'"):
-            from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer, Tokenizer
+            from tokenizers import (
+                BertWordPieceTokenizer,
+                ByteLevelBPETokenizer,
+                Tokenizer,
+                processors,
+            )
         whole, words, numbers, merges = (self.path / name for name in _TOKENIZERS)
         said = self.path / _TOKENIZER_CONFIG
         said = _json(said) if said.is_file() else {}
@@ -144,9 +149,12 @@ class PretrainedFolder:
                 )._tokenizer
             if numbers.is_file() and merges.is_file():
                 space = said.get("add_prefix_space", False)
-                return ByteLevelBPETokenizer(
+                own = ByteLevelBPETokenizer(
                     str(numbers), str(merges), add_prefix_space=space
                 )._tokenizer
+                ends = [(token, own.token_to_id(token)) for token in ("</s>", "<s>")]
+                own.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=space)
+                return own
         except Exception as error:  # The library raises nothing narrower.
             raise PruningError(
                 f"the tokenizer of {self.path} cannot be read: {' '.join(str(error).split())}"

@@ -16,6 +16,9 @@ SPECIAL = {
 }
 """By architecture, the tokens that fairseq calls ``<s> <pad> </s> <unk>`` and ``<mask>``."""
 
+SEPARATORS = {"bert": 1, "roberta": 2}
+"""By architecture, how many tokens part the sentences of a pair."""
+
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_accurate",

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import PruningError
 from .bert import architecture, first_position, head_labels
 from .huggingface import PretrainedFolder
-from .names import token_order
+from .names import SEPARATORS, token_order
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PretrainedTokenizer:
             [vocabulary[number] for number in order],
             head_labels(folder),
             folder.number("max_position_embeddings") - first_position(kind, folder),
-            1 + (kind == "roberta"),
+            SEPARATORS[kind],
         )
 
     def __post_init__(self) -> None:

@@ -244,6 +244,14 @@ def test_toy_pairs_in_one_go(run, tmp_path):
     assert "--num-classes 3 --init-token 0 --max-positions 512" in done.stdout
 
 
+def test_premises_that_look_the_same_are_one():
+    looks = ("The café {}", "The café\u200b {}", "The cafe\u0301 {}", "THE CAFÉ {}")
+    examples = [Example("x", "yes", (look.format(n), f"{n}")) for n in range(40) for look in looks]
+    splits = draw_splits(examples, 20, 1)
+    numbers = {split: {e.sentences[1] for e in part} for split, part in splits.items()}
+    assert sum(map(len, numbers.values())) == 40
+
+
 def test_toy_pairs_are_of_one_premise_each_and_the_same_every_time():
     examples = list(draw_examples(900, seed=1))
     assert [e.label for e in examples[:3]] == list(LABELS)

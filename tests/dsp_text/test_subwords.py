@@ -30,3 +30,13 @@ def test_what_a_model_splits_is_joined_again(kind, tmp_path):
 def test_too_little_text_is_refused(kind, tmp_path):
     with pytest.raises(TextError, match="give another --vocab-size or more text"):
         learn_subwords(kind, ["a"], 2, tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("word", ["<s>", "<pad>", "</s>", "<unk>"])
+def test_words_that_are_symbols_of_fairseqs_stay_words(kind, word, tmp_path):
+    text = [f"{line} {word} x{word} end" for line in TEXT]
+    learn_subwords(kind, text, 60, tmp_path)
+    encode, join = load_subwords(kind, tmp_path), join_subwords(kind)
+    assert word not in encode(text[0]).split()
+    assert join(encode(text[0])) == text[0]

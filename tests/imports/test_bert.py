@@ -21,6 +21,7 @@ from tiny_data import write_pairs
 
 from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
+from dsp_fairseq.cli.import_bert import render
 from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.imports.bert import HEAD, import_bert
 from dsp_fairseq.models.roberta import DspRobertaModel
@@ -291,6 +292,28 @@ def test_vocabularies_of_other_models(folder, tmp_path):
     ):
         path.write_text(text)
         assert said in _refusal(source, tmp_path / "imported.pt")
+
+
+@pytest.mark.parametrize("types", [2, 3])
+@pytest.mark.parametrize("token_types", ["keep", "fold"])
+def test_a_roberta_gives_all_tokens_its_first_type(folder, tmp_path, types, token_types):
+    """Whatever its table of types has besides: so does its tokenizer."""
+    source, config, tensors = folder("roberta", type_vocab_size=types)
+    done = import_bert(source, tmp_path / "imported.pt", token_types)
+    assert done.args.token_types == 0 and "to all tokens" in done.token_types
+    model, task = _load(done.output, tmp_path)
+    ours, theirs, zeros = _inputs("roberta", task.source_dictionary, pair=True)
+    with torch.no_grad():
+        hidden = model(ours, features_only=True)[0]
+    expected = hidden_states(config, tensors, theirs, zeros)
+    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("token_types", ["keep", "fold"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_separators_are_those_of_the_architecture(folder, tmp_path, kind, token_types):
+    done = import_bert(folder(kind)[0], tmp_path / "imported.pt", token_types)
+    assert ("--separator-token 2" in render(done)) == (kind == "roberta")
 
 
 def test_more_than_two_token_types(tmp_path):

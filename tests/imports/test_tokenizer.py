@@ -110,3 +110,12 @@ def test_without_tokenizers(bert, monkeypatch):
     said = r"tokenizers cannot be imported \(.*\): pip install 'dsp-fairseq\[nli\]'"
     with pytest.raises(PruningError, match=said):
         PretrainedTokenizer.open(bert)
+
+
+def test_a_tokenizer_without_a_file_of_its_own_puts_pairs_together_as_robertas_do(roberta):
+    tokenizer = PretrainedTokenizer.open(roberta).tokenizer
+    pair = tokenizer.encode("a b", "ab")
+    ends = [token for token in pair.tokens if token in ("<s>", "</s>")]
+    assert ends == ["<s>", "</s>", "</s>", "</s>"]
+    assert set(pair.type_ids) == {0}
+    assert tokenizer.encode("a b", add_special_tokens=False).tokens[0] != "<s>"
