@@ -152,8 +152,10 @@ class PretrainedFolder:
                 own = ByteLevelBPETokenizer(
                     str(numbers), str(merges), add_prefix_space=space
                 )._tokenizer
-                ends = [(token, own.token_to_id(token)) for token in ("</s>", "<s>")]
-                own.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=space)
+                last, first = ((token, own.token_to_id(token)) for token in ("</s>", "<s>"))
+                own.post_processor = processors.RobertaProcessing(
+                    last, first, add_prefix_space=space
+                )
                 return own
         except Exception as error:  # The library raises nothing narrower.
             raise PruningError(
