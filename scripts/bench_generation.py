@@ -200,6 +200,12 @@ def main() -> None:
                 f"{args.repeats} rounds"
             )
             benchmark.print_speeds(seconds, budget / n)
+            for q in ("float32", "int8") if args.ctranslate2 else ():
+                pair = (seconds[f"ct2 {model} {q}"] for model in ("dense", "pruned"))
+                middle, low, high = benchmark.ratio(*pair)
+                print(
+                    f"  ct2 pruned {q:<10} x {middle:.2f} of ct2 dense {q}  [{low:.2f}, {high:.2f}]"
+                )
             figures.append({"K": budget, "mask": kind, "sentences": sentences, "seconds": seconds})
         if args.memory:
             print(f"  peak memory of weights and one batch of {args.sentences[0]}, MiB:")

@@ -315,7 +315,7 @@ BENCHMARKS = {
     "scripts/bench_estimators.py": ("--heads 8", ("gumbel", "sigmoid")),
     "scripts/bench_generation.py": (
         "--shape tiny --masks even --sentences 2 --beam 2 --length 2 --vocabulary 50",
-        ("dense", "masked", "frozen", "exported", "none", "ct2 pruned int8", "ideal"),
+        ("dense", "masked", "frozen", "exported", "none", "of ct2 dense int8", "ideal"),
     ),
     "scripts/bench_processes.py": (
         "--shape tiny --tokens 64 --vocabulary 50",
