@@ -247,6 +247,7 @@ _HYDRA_GROUP = {
     **dict.fromkeys(DISTILLATION_FLAGS, "criterion"),
     "finetune_from_model": "checkpoint",
     "restore_file": "checkpoint",
+    "reset_meters": "checkpoint",
     "save_dir": "checkpoint",
     "best_checkpoint_metric": "checkpoint",
     "maximize_best_checkpoint_metric": "checkpoint",
