@@ -17,7 +17,7 @@ SENTENCEPIECE_VOCABULARY = "spm.vocab"
 
 Transform = Callable[[str], str]
 
-_SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
+SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
 """What fairseq's dictionaries have for the ends of a sentence, padding and unknown tokens."""
 
 
@@ -83,7 +83,7 @@ def _load_bpe(folder: Path) -> Transform:
 
 def _plain_token(token: str) -> str:
     """A token in two, if fairseq would take it for a symbol of its own."""
-    return f"{token[0]}@@ {token[1:]}" if token in _SYMBOLS else token
+    return f"{token[0]}@@ {token[1:]}" if token in SYMBOLS else token
 
 
 def _learn_sentencepiece(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:

@@ -265,7 +265,8 @@ def refuse_other_symbols(model: Path, config: Mapping[str, Any], task: Any) -> N
         if other.is_file() and symbols_of(other) != symbols_of(path):
             raise PruningError(
                 f"{model} was trained with the dictionary {other}, and {path} has other symbols or "
-                "another order of them: its embeddings need the same"
+                "another order of them: its embeddings need the same (if that folder is another "
+                "one by now, rename it)"
             )
 
 

@@ -82,8 +82,9 @@ class Texts:
         base, signature = results[0].score, f"BLEU|{signatures['BLEU']}"
         tests = {}
         for name, result in zip(systems, results[1:], strict=True):
-            # Of identical outputs no exchange makes more than no difference, which sacreBLEU
-            # would count as the smallest p there is.
-            p = 1.0 if result.score == base or result.p_value is None else result.p_value
+            # sacreBLEU counts the exchanges that make more than the difference found. Where few
+            # sentences differ, many make just as much: of m, two of 2 ** m at the least.
+            m = sum(one != other for one, other in zip(expected, systems[name], strict=True))
+            p = max(result.p_value or 0.0, min(1.0, 2.0 ** (1 - m)))
             tests[name] = Paired(result.score - base, p, signature)
         return tests

@@ -16,7 +16,7 @@ from dsp_text.blank import is_blank
 from dsp_text.cleaner import Cleaner
 from dsp_text.errors import TextError
 from dsp_text.settings import SETTINGS_FILE, read_settings
-from dsp_text.subwords import join_subwords, load_subwords
+from dsp_text.subwords import SYMBOLS, join_subwords, load_subwords
 
 from ..errors import PruningError
 from .generated import Generated
@@ -105,7 +105,7 @@ class References:
             tokens = self._encode(self._cleaned[number])
             ids = self._dictionary.encode_line(tokens, add_if_not_exist=False)
             printed = [tokens, self._dictionary.string(ids)]
-            if self._of_other_versions:
+            if self._of_other_versions or any(s in self._cleaned[number] for s in SYMBOLS):
                 printed.append(self._dictionary.string(self._binarised[number]))
         except OSError:
             # Without the subword model and the dictionary nothing is known of unknown symbols.
@@ -131,7 +131,10 @@ class References:
 
     @property
     def _of_other_versions(self) -> bool:
-        """Whether the text was prepared with other versions of the libraries than are here."""
+        """Whether the text was prepared with other versions of the libraries than are here.
+
+        Earlier versions of this package wrote the words of :data:`SYMBOLS` otherwise.
+        """
         versions = {
             f"version_{name.replace('-', '_')}": metadata.version(name)
             for name in ("sacremoses", "subword-nmt", "sentencepiece")

@@ -105,9 +105,9 @@ def _last_words(log: Path) -> str:
 def _train(run: Run, lock: int) -> None:
     log = run.folder / LOG_FILE
     mend_checkpoints(run.folder)
-    if run.starts_anew:
-        # That of a training whose checkpoints are gone would tell its end, and its time.
-        log.unlink(missing_ok=True)
+    if run.starts_anew and _tells_its_end(log):
+        # Its checkpoints are gone: it would say of the next training that it came to its end.
+        log.unlink()
     start = start_of(run.recipe, run.folder)
     if run.recipe.rank is not None and start is not None:
         if not start.exists():
@@ -127,9 +127,13 @@ def has_trained(run: Run) -> bool:
     log, last = run.folder / LOG_FILE, run.folder / LAST
     if not last.exists():
         return False
-    if log.exists() and " | done training in " in log.read_text("utf-8", "replace"):
+    if _tells_its_end(log):
         return True
     return 0 < max_update(run) <= peek(last).updates
+
+
+def _tells_its_end(log: Path) -> bool:
+    return log.exists() and " | done training in " in log.read_text("utf-8", "replace")
 
 
 def _evaluate(run: Run, target: Target, lock: int) -> None:

@@ -126,6 +126,15 @@ class Recipe:
             if not _alike(here.get(name), there.get(name))
         ]
 
+    def evaluation(self) -> dict[str, str]:
+        """The flags of the evaluation that decide what it gives, for comparing it."""
+        flags = {"beam": "5", **self.generate}  # fairseq's default
+        return {
+            name: _number(value)
+            for name, value in sorted(flags.items())
+            if name not in _OUTPUT_IS_THE_SAME
+        }
+
     def _deciding(self) -> dict[tuple[str, str], Any]:
         """By the key of the recipe and the name of the flag."""
         settings = {
@@ -134,6 +143,17 @@ class Recipe:
             if key not in ("name", "prepare", "make-start")
         }
         return {(key, flag): v for key, flags in settings.items() for flag, v in flags.items()}
+
+
+_OUTPUT_IS_THE_SAME = ("batch-size", "max-tokens", "num-workers", "quiet", "log-format")
+"""Flags of an evaluation that change its speed or its log."""
+
+
+def _number(value: Any) -> str:
+    """The text of a value, of a number in one spelling."""
+    with suppress(TypeError, ValueError):
+        return f"{float(value):g}"
+    return str(value)
 
 
 def _alike(one: Any, other: Any) -> bool:

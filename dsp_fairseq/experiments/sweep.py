@@ -69,8 +69,8 @@ def _refuse_orphans(dense: Run, jobs: Sequence[Job]) -> None:
         own = start and Path(start).resolve().parent == dense.folder.resolve()
         if own and folder != dense.folder and (folder / RUN_FILE).exists():
             raise PruningError(
-                f"{folder} was made from a {start} that is gone, and a new one would be another: "
-                f"put it back, or remove {folder} too"
+                f"{folder} was made from the dense run in {dense.folder}, which is not whole, and "
+                f"a new one would be another: put its files back, or remove {folder} too"
             )
 
 
@@ -79,13 +79,16 @@ def _check_alike(grid: Grid) -> None:
     assert grid.dense_folder is not None
     record = read_record(grid.dense_folder)
     recipe = grid.dense.recipe if grid.dense else record.recipe
-    if recipe is not None and recipe.generate != grid.recipe.generate:
-        theirs, ours = recipe.generate or "no flags", grid.recipe.generate or "none"
+    theirs, ours = ({} if r is None else r.evaluation() for r in (recipe, grid.recipe))
+    if recipe is not None and theirs != ours:
         raise PruningError(
             f"the dense run in {grid.dense_folder} is evaluated with {theirs}, and the others with "
             f"{ours}: give both the same 'generate'"
         )
-    if record.data_sha256 not in (None, data_hash(Path(grid.recipe.data))):
+    found = record.data_sha256
+    if grid.dense is not None and found is None:
+        found = data_hash(Path(grid.dense.recipe.data))
+    if found not in (None, data_hash(Path(grid.recipe.data))):
         raise PruningError(
             f"the dense run in {grid.dense_folder} was made from other data than "
             f"{grid.recipe.data} is now: make it anew"
@@ -127,7 +130,12 @@ def _with_dense(grid: Grid, folder: Path, lines: list[dict[str, Any]]) -> list[d
     if not (folder / RESULT_FILE).exists():
         return lines
     own = _line(grid, folder, DENSE, DENSE)
-    others = [x for x in lines if not (is_dense_of(grid, x) and x.get("seed") == own.get("seed"))]
+    others = [
+        line
+        for line in lines
+        if not is_dense_of(grid, line)
+        or (line.get("seed") != own.get("seed") and line["folder"] != own["folder"])
+    ]
     taken = {line["id"] for line in others}
     recipe = f"{DENSE}-{grid.recipe.name}"
     names = (DENSE, recipe, f"{recipe}-s{own.get('seed')}")

@@ -248,6 +248,7 @@ _HYDRA_GROUP = {
     "finetune_from_model": "checkpoint",
     "restore_file": "checkpoint",
     "reset_meters": "checkpoint",
+    "reset_optimizer": "checkpoint",
     "save_dir": "checkpoint",
     "best_checkpoint_metric": "checkpoint",
     "maximize_best_checkpoint_metric": "checkpoint",

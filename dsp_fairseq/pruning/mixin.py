@@ -22,7 +22,6 @@ from ..checkpoints.formats import (
     FROZEN_KEY,
     GATES,
     IMPORTANCE_KEY,
-    trained_budgets,
     upgrade_weights,
 )
 from ..checkpoints.validation import check_gates, check_shapes, check_tensors
@@ -142,7 +141,6 @@ class HeadPruningMixin(FairseqHooks):
         self._hold_empty_sites()
         if not isinstance(self.head_gates, HeadGates):
             return
-        self._refuse_other_budget(self.head_gates)
         self.head_gates.begin_training()
         if self.head_gates.is_frozen:
             return
@@ -155,19 +153,6 @@ class HeadPruningMixin(FairseqHooks):
         max_update = training_flag(self.args, "max_update")
         check_schedule(plan, layout, max_update, updates_by_epochs(self.args))
         at_the_end(self.head_gates.warn_unless_frozen)
-
-    def _refuse_other_budget(self, gates: HeadGates) -> None:
-        """fairseq compares each validation with the best of the training that goes on."""
-        own = sorted({budget for budget in gates.plan.budgets if isinstance(budget, int)})
-        trained = sorted(trained_budgets(gates.budgets))
-        goes_on = gates.num_updates and not training_flag(self.args, "reset_meters")
-        if goes_on and own and own != trained:
-            asked, had = (" and ".join(map(str, budgets)) for budgets in (own, trained))
-            raise PruningError(
-                f"the checkpoint was trained for {had} heads, and this training is for {asked}: "
-                "its checkpoint_best.pt could stay the old one. Start from it by "
-                "--finetune-from-model, in another --save-dir"
-            )
 
     def on_update(self, number: int) -> None:
         self.watch.begin(number)

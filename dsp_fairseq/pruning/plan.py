@@ -88,8 +88,12 @@ def _not_negative(flag: str, value: int) -> int:
     return int(value)
 
 
-def _budgets(config: PruningConfig, layout: HeadLayout) -> tuple[Budget, ...]:
-    """Counts from ``--num-of-heads``, or one budget in cost."""
+def budgets_of(config: PruningConfig, layout: HeadLayout) -> tuple[Budget, ...]:
+    """Counts from ``--num-of-heads``, or one budget in cost.
+
+    Raises:
+        PruningError: there is none, or one that cannot be used.
+    """
     if config.head_costs is None and config.cost_budget is None:
         return parse_budgets(config.num_of_heads, layout.num_heads)
     if config.num_of_heads is not None:
@@ -211,7 +215,7 @@ def plan_pruning(args: Any, layout: HeadLayout) -> PruningPlan:
         PruningError: the first flag that cannot be used, and what would do.
     """
     config = PruningConfig.from_namespace(args)
-    budgets = _budgets(config, layout)
+    budgets = budgets_of(config, layout)
     limits = parse_limits(config.keep_at_least, config.keep_at_most, layout, budgets)
     estimator = _estimator(args, layout, budgets)
     cooldown = _not_negative("cooldown-steps", config.cooldown_steps)

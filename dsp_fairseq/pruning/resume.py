@@ -19,7 +19,8 @@ from ..errors import PruningError
 from ..files import LAST, in_place_of
 from ..heads.family import Family
 from ..heads.layout import HeadLayout
-from .flags import training_flag
+from .flags import PruningConfig, training_flag
+from .plan import budgets_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
 
     Raises:
         PruningError: the file is cut off or no checkpoint, or the model has other heads, another
-            structure or other dictionaries.
+            structure or other dictionaries, or is of a training for other budgets that goes on.
     """
     path = start_file(args)
     if path is None:
@@ -58,7 +59,8 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
         start = peek(path)
     except PruningError as error:
         raise PruningError(f"{error.message}; {_way_on(path, args)}") from None
-    if path != Path(training_flag(args, "finetune_from_model") or ""):
+    goes_on = path != Path(training_flag(args, "finetune_from_model") or "")
+    if goes_on:
         _warn_of_other_batches(start, training_flag(args, "update_epoch_batch_itr"))
     try:
         stored = start.layout
@@ -71,6 +73,8 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
             f"{path} is of a model with {stored}, and this one has {layout}: give its own "
             "--encoder-attention-heads and --decoder-attention-heads"
         )
+    if goes_on:
+        _refuse_other_budget(start, args, layout)
     refuse_other_symbols(path, start.config("task"), task)
     for name in family.structure:
         own = getattr(args, name, None)
@@ -80,6 +84,26 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
                 f"{path} is a model with --{name.replace('_', '-')} {found}, and this training has "
                 f"{own}: its weights need the same"
             )
+
+
+def _refuse_other_budget(start: Checkpoint, args: Any, layout: HeadLayout) -> None:
+    """fairseq compares each validation with the best of the training that goes on."""
+    if any(training_flag(args, f"reset_{what}") for what in ("meters", "optimizer")):
+        return  # nor with that
+    configs = [PruningConfig.from_namespace(own) for own in (start.args, args)]
+    if any(config.kept_heads is not None for config in configs):
+        return
+    try:
+        theirs, ours = (budgets_of(config, layout) for config in configs)
+    except PruningError:
+        return  # of a model without gates, which is refused where its weights are read
+    if theirs != ours:
+        had, asked = (" and ".join(map(str, budgets)) for budgets in (theirs, ours))
+        raise PruningError(
+            f"the training of {start.path} is for {had} heads, and this one for {asked}: its "
+            "checkpoint_best.pt could stay the old one. Start from it by --finetune-from-model, in "
+            "another --save-dir, or add --reset-meters"
+        )
 
 
 def _refuse_missing(args: Any) -> None:

@@ -10,7 +10,7 @@ from ..experiments.record import Record, read_record
 from ..experiments.results import FinishedRun, groups
 from .significance import RecipeRuns
 
-_BY_RUN = {"seed", "data"}
+_BY_RUN = {"seed", "data", "start", "distill-from", "log-interval", "log-format"}
 """What seeds of one method may have of their own; data is compared by its hash."""
 
 
@@ -31,7 +31,7 @@ def disagreements(
             if names:
                 yield (
                     f"{place(group)}: {first} and {other} were made with other settings "
-                    f"({', '.join(sorted(names))}): their mean is of different methods."
+                    f"({', '.join(sorted(names))}): their mean may be of different methods."
                 )
     for what, value in (("data", _data), ("flags of evaluation", _evaluation)):
         found: dict[str, list[str]] = {}
@@ -48,4 +48,4 @@ def _data(record: Record) -> Any:
 
 
 def _evaluation(record: Record) -> Any:
-    return record.recipe and str(sorted(record.recipe.generate.items()))
+    return record.recipe and str(record.recipe.evaluation())

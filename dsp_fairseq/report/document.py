@@ -13,7 +13,8 @@ from tqdm import tqdm
 from ..analysis.head_plot import render
 from ..errors import PruningError
 from ..evaluation.paired import SIGNIFICANT
-from ..experiments.logs import LOG_FILE, Curve, read_curve
+from ..experiments.logs import Curve, read_curve
+from ..experiments.record import RUN_FILE
 from ..experiments.results import (
     Budget,
     FinishedRun,
@@ -80,8 +81,11 @@ def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]
 
 def _summary(sweep: Sweep) -> str:
     pruned = [run for run in sweep.runs if not run.is_dense]
-    # One training may have made models of several budgets, which share its log.
-    trainings = {(run.folder / LOG_FILE).resolve(): run.train_seconds for run in sweep.runs}
+    # One training may have made models of several budgets, each in a folder within its own.
+    trainings = {}
+    for run in sweep.runs:
+        above = run.folder.parent
+        trainings[above if (above / RUN_FILE).exists() else run.folder] = run.train_seconds
     minutes = sum(trainings.values()) / 60
     time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     chosen_by = " or ".join(sorted({run.evaluation.chosen_by for run in sweep.runs}))

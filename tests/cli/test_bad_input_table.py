@@ -210,7 +210,7 @@ def test_resuming_with_another_shape_or_budget_leaves_the_checkpoint_alone(train
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
     outcome = train(tmp_path, "--num-of-heads", "7", "--max-update", "12")
     assert outcome.status == 1
-    assert "frozen at 6 heads, but --num-of-heads is 7" in outcome.message
+    assert "is for 6 heads, and this one for 7" in outcome.message
     outcome = train(tmp_path, "--encoder-layers", "1", "--max-update", "12")
     assert outcome.status == 1
     assert "the checkpoint has 24 heads, this model 20 heads" in outcome.message

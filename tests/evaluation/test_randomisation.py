@@ -45,3 +45,21 @@ def test_without_plain_text_the_tests_are_not_on_what_was_scored(outputs):
     tests = Texts(outputs, None)
     assert not tests.on_scores
     assert "tokenised text, since the data is not there as it was" in tests.method
+
+
+@pytest.mark.parametrize(("differ", "least"), [(0, 1.0), (1, 1.0), (2, 0.5), (5, 0.0625)])
+def test_few_sentences_that_differ_say_little(tmp_path, differ, least):
+    """Of m sentences, exchanges make 2 ** m outputs, of which two are as far apart as the given."""
+    references = [" ".join(WORDS[i % 9 : i % 9 + 6]) for i in range(40)]
+    worse = [line.replace("word", "w", 1) for line in references]
+
+    def write(name, hypotheses):
+        pairs = zip(references, hypotheses, strict=True)
+        lines = [f"T-{i}\t{a}\nH-{i}\t-0.5\t{b}\n" for i, (a, b) in enumerate(pairs)]
+        (tmp_path / name).write_text("".join(lines))
+        return Output(tmp_path / name, "")
+
+    outputs = {"a": write("a", worse), "b": write("b", [*references[:differ], *worse[differ:]])}
+    found = Texts(outputs, None).compare("a", ["b"])["b"]
+    assert found.p_value == pytest.approx(least, abs=1e-9)
+    assert not found.significant

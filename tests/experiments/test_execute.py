@@ -76,3 +76,12 @@ def test_a_copied_folder_of_several_budgets_has_files_for_links(recipe, tmp_path
     target = next(target for target in module.targets_of(run) if target.folder.name == "k6")
     module._evaluate(run, target, 0)
     assert not (tmp_path / "k6" / LOG_FILE).is_symlink()
+
+
+def test_the_log_of_a_ranking_is_kept(recipe, tmp_path, monkeypatch):
+    run = Run(recipe(start="dense.pt", rank={"method": "michel"}), tmp_path)
+    (tmp_path / "ranked.pt").write_text("")
+    (tmp_path / LOG_FILE).write_text("how heads were ranked\n")
+    monkeypatch.setattr(module, "_step", lambda *_: None)
+    module._train(run, 0)
+    assert (tmp_path / LOG_FILE).read_text() == "how heads were ranked\n"

@@ -118,10 +118,23 @@ def test_dense_runs_of_several_seeds_stand_side_by_side(grid, tmp_path):
         ("dense-base", 2, "../d2"),
         ("dense-base-s3", 3, "../d3"),
     }
+    _finish(made[1].dense_folder, seed=4)
+    lines = collect(made[1], [])
+    assert sorted((x["seed"], x["folder"]) for x in lines) == [
+        (2, "../d2"), (3, "../d3"), (4, "../d1")
+    ]  # fmt: skip
+    _finish(made[1].dense_folder, seed=1)
     again = grid(dense=str(tmp_path / "again"))
     _finish(again.dense_folder, seed=2)
     lines = collect(again, [])
     assert sorted(x["folder"] for x in lines) == ["../again", "../d1", "../d3"]
+
+
+def test_a_dense_run_of_other_data_is_refused_before_it_is_made(checked, monkeypatch):
+    monkeypatch.setattr(sweep, "data_hash", str)
+    made = replace(checked, recipe=replace(checked.recipe, data="data/other"))
+    with pytest.raises(PruningError, match="was made from other data than data/other"):
+        sweep.check_jobs(made, [])
 
 
 @pytest.fixture
@@ -141,7 +154,9 @@ def test_runs_of_a_dense_model_that_is_gone_are_not_taken_for_those_of_the_next(
     folder = jobs[-1].run.folder
     folder.mkdir(parents=True)
     (folder / "run.yaml").write_text("{}")
-    with pytest.raises(PruningError, match=f"{folder} was made from a .* that is gone"):
+    with pytest.raises(
+        PruningError, match=f"{folder} was made from the dense run in .*, which is not whole"
+    ):
         sweep.check_jobs(checked, jobs)
     checked.dense.folder.mkdir()
     (checked.dense.folder / "checkpoint_last.pt").write_text("")

@@ -75,3 +75,38 @@ def test_weights_start_with_the_symbols_that_they_are_of(
     begin("gone")
     with pytest.raises(CommandExit, match=r"dict\.de\.txt has other symbols or another order"):
         begin("turned")
+
+
+COST = {"num_of_heads": None, "head_costs": "encoder.self=1,decoder.self=2,decoder.cross=2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "refused"),
+    [
+        ({"num_of_heads": 24}, {"num_of_heads": 6}, "is for 24 heads, and this one for 6"),
+        ({"num_of_heads": "12,6"}, {"num_of_heads": "6,12"}, "is for 12 and 6 heads"),
+        ({**COST, "cost_budget": 20}, {**COST, "cost_budget": 2}, "checkpoint_best.pt could stay"),
+        ({**COST, "cost_budget": 20}, {"num_of_heads": 6}, "checkpoint_best.pt could stay"),
+        (
+            {**COST, "cost_budget": 20},
+            {**COST, "cost_budget": 20, "head_costs": COST["head_costs"].replace("1", "1.5")},
+            "or add --reset-meters",
+        ),
+        ({**COST, "cost_budget": "20"}, {**COST, "cost_budget": 20.0}, None),
+        ({"num_of_heads": 24}, {"num_of_heads": 6, "reset_meters": True}, None),
+        ({"num_of_heads": 24}, {"num_of_heads": 6, "reset_optimizer": True}, None),
+    ],
+)
+def test_a_training_goes_on_for_its_own_budgets(build, arguments, tmp_path, first, then, refused):
+    """Its best checkpoint is compared with what comes."""
+    weights = build(6).state_dict()
+    torch.save({"model": weights, "args": arguments(**first)}, tmp_path / "checkpoint_last.pt")
+    model = build(**then, save_dir=str(tmp_path))
+    if refused:
+        with pytest.raises(CommandExit, match=refused):
+            model.parameters()
+    else:
+        model.parameters()
+    start = tmp_path / "start.pt"
+    (tmp_path / "checkpoint_last.pt").rename(start)
+    build(**then, save_dir=str(tmp_path), finetune_from_model=str(start)).parameters()

@@ -48,6 +48,8 @@ def test_runs_of_one_kind_differ_by_their_seed_alone(sweep, markdown):
         ("dense", {"generate": {"beam": "1"}}, "different flags of evaluation"),
         ("dense", {"sha256": "cd"}, "different data"),
         ("dense", {"train": {"lr": "2"}}, None),
+        ("ste-k6-s3", {"train": {"distill-from": "dense-s3.pt", "log-interval": "9"}}, None),
+        ("dense", {"generate": {"beam": "5.0", "batch-size": "64", "quiet": True}}, None),
     ],
 )
 def test_what_differs_is_named(sweep, markdown, which, values, said):
