@@ -127,7 +127,7 @@ def register_ranking(
     "michel",
     "|d loss / d gate| summed over a sample of the data (Michel et al. 2019), the scores of a site "
     "divided by their l2 norm. The lowest heads are closed a few at a time and the others scored "
-    "again without them; --one-shot scores once.",
+    "again without them.",
     uses_data=True,
 )
 def _michel(subject: Subject) -> Score:
@@ -143,7 +143,7 @@ def _michel(subject: Subject) -> Score:
     "fisher",
     "growth of the loss to second order, by the Fisher information of the gates (Kwon et al. "
     "2022, with the products of all pairs of heads), on a sample of the data. Heads are closed one "
-    "by one, with regard to those closed before; --one-shot takes each for itself.",
+    "by one, with regard to those closed before.",
     uses_data=True,
     share=0.0,
 )

@@ -81,7 +81,8 @@ def _parser() -> CommandParser:
     add_format_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help=OUTPUT_HELP)
     parser.add_argument(
-        "--num-of-heads", help="K, for a checkpoint from before the freeze (default: its own)"
+        "--num-of-heads",
+        help="K: any before the freeze, afterwards one that it was trained for (default: its own)",
     )
     parser.add_argument(
         "--data",

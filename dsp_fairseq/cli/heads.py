@@ -43,13 +43,14 @@ layer, a column per head, both numbered from 0. The numbers are importance; kept
   dsp-heads checkpoints/checkpoint_1_200.pt --num-of-heads 8
 
 After the freeze this is the final choice. Before it, it is the current top K, and --num-of-heads
-shows what another K would keep.""",
+shows what another K would keep; after it, only a K that the model was trained for too.""",
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of a gated model")
     parser.add_argument(
         "--num-of-heads",
         metavar="K",
-        help="show this K instead of the checkpoint's own budget (only before the freeze)",
+        help="show this K instead of the checkpoint's own budget; after the freeze, one that it "
+        "was trained for",
     )
     parser.add_argument(
         "--json", metavar="FILE", help="also write JSON; - prints JSON instead of the grid"

@@ -45,7 +45,8 @@ class PruningConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "C, what the heads kept may cost together, instead of --num-of-heads: they "
-            "never cost more, and no other head could be kept within it"
+            "never cost more, and no other head could be kept within it; within 0.1 %% of what all "
+            "cost, all are kept"
         },
     )
     gate_estimator: str = field(
