@@ -88,8 +88,9 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
 
 def _refuse_other_budget(start: Checkpoint, args: Any, layout: HeadLayout) -> None:
     """fairseq compares each validation with the best of the training that goes on."""
-    if any(training_flag(args, f"reset_{what}") for what in ("meters", "optimizer")):
-        return  # nor with that
+    reset = any(training_flag(args, f"reset_{what}") for what in ("meters", "optimizer"))
+    if reset or (start.state.get("extra_state") or {}).get("best") is None:
+        return
     configs = [PruningConfig.from_namespace(own) for own in (start.args, args)]
     if any(config.kept_heads is not None for config in configs):
         return

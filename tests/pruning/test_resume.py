@@ -100,7 +100,8 @@ COST = {"num_of_heads": None, "head_costs": "encoder.self=1,decoder.self=2,decod
 def test_a_training_goes_on_for_its_own_budgets(build, arguments, tmp_path, first, then, refused):
     """Its best checkpoint is compared with what comes."""
     weights = build(6).state_dict()
-    torch.save({"model": weights, "args": arguments(**first)}, tmp_path / "checkpoint_last.pt")
+    state = {"model": weights, "args": arguments(**first), "extra_state": {"best": 4.0}}
+    torch.save(state, tmp_path / "checkpoint_last.pt")
     model = build(**then, save_dir=str(tmp_path))
     if refused:
         with pytest.raises(CommandExit, match=refused):
