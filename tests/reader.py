@@ -43,7 +43,8 @@ TINY_BERT = {
     "max-positions: 512": "max-positions: 32",
     "--max-length 128": "--max-length 32",
     "budgets: [9,": "budgets: [2,",
-    "budgets: [18]": "budgets: [2]",
+    "budgets: [18,": "budgets: [2,",
+    "budgets: [72]": "budgets: [8]",
     "--toy ": "--toy 240 ",
 }
 """What recipes and grids of classification say, and what they say of the BERT of the tests."""
