@@ -51,6 +51,8 @@ _RECIPE = [
     *("--share-all-embeddings", "--dropout", "0.3", "--label-smoothing", "0.1", "--lr", "5e-4"),
     *("--lr-scheduler", "inverse_sqrt", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "1e-4"),
     *("--max-tokens", "4096", "--cpu", "--distributed-world-size", "1"),
+    # No training in the current folder is gone on with.
+    *("--save-dir", ""),
 ]
 
 

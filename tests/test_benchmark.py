@@ -32,3 +32,13 @@ def test_figures_that_are_there_are_not_overwritten(tmp_path, capsys):
     assert "exists: remove it or give another --json" in capsys.readouterr().err
     benchmark.write_json(tmp_path / "new/figures.json", [1])
     assert (tmp_path / "new/figures.json").exists()
+
+
+def test_a_training_in_the_current_folder_is_none_of_theirs(tmp_path, monkeypatch):
+    """fairseq's default folder, with a checkpoint of another budget, or none that can be read."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/checkpoint_last.pt").write_text("")
+    monkeypatch.chdir(tmp_path)
+    config = benchmark.configure("tiny", True, "--num-of-heads", "12")
+    task = benchmark.make_task(config, benchmark.make_dictionary(100))
+    list(task.build_model(config.model).parameters())
