@@ -243,6 +243,21 @@ def refuse_other_data(stored: Mapping[str, Any], task: Any) -> None:
         task.refuse_other(stored)
 
 
+def refuse_other_start(stored: Mapping[str, Any], task: Any, new_task: bool) -> None:
+    """As :func:`refuse_other_data`, of the checkpoint that a training starts from.
+
+    Args:
+        stored: what the checkpoint stored of its data.
+        task: of this training.
+        new_task: whether all weights may learn another task than that of the checkpoint.
+
+    Raises:
+        PruningError: the data are others, and the task does not allow it.
+    """
+    if hasattr(task, "refuse_other_start"):
+        task.refuse_other_start(stored, new_task)
+
+
 def refuse_other_symbols(model: Path, config: Mapping[str, Any], task: Any) -> None:
     """Compares the dictionaries that a model was trained with, where they are still there.
 

@@ -123,14 +123,14 @@ class Recipe:
         return [
             (name[1], here.get(name), there.get(name))
             for name in sorted({*here, *there})
-            if not _alike(here.get(name), there.get(name))
+            if _spelled(here.get(name)) != _spelled(there.get(name))
         ]
 
     def evaluation(self) -> dict[str, str]:
         """The flags of the evaluation that decide what it gives, for comparing it."""
         flags = {"beam": "5", **self.generate}  # fairseq's default
         return {
-            name: _number(value)
+            name: _spelled(value)
             for name, value in sorted(flags.items())
             if name not in _OUTPUT_IS_THE_SAME
         }
@@ -149,18 +149,12 @@ _OUTPUT_IS_THE_SAME = ("batch-size", "max-tokens", "num-workers", "quiet", "log-
 """Flags of an evaluation that change its speed or its log."""
 
 
-def _number(value: Any) -> str:
-    """The text of a value, of a number in one spelling."""
-    with suppress(TypeError, ValueError):
-        return f"{float(value):g}"
+def _spelled(value: Any) -> str:
+    """The text of a value; a number's spelling is one, however a file has it."""
+    if not isinstance(value, bool):
+        with suppress(TypeError, ValueError):
+            return repr(float(value)).removesuffix(".0")
     return str(value)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether settings are the same; earlier records have numbers in another spelling."""
-    with suppress(TypeError, ValueError):
-        return float(one) == float(other)
-    return one == other
 
 
 def dashed(name: str) -> str:

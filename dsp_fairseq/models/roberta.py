@@ -16,10 +16,9 @@ from fairseq.models.roberta.model import base_architecture, init_bert_params
 from fairseq.models.transformer import TransformerConfig, TransformerEncoderBase
 from torch import Tensor, nn
 
-from ..checkpoints.checkpoint import peek
 from ..checkpoints.formats import POOLER
 from ..errors import PruningError, exits_in_one_line
-from ..heads.family import Family, model_name, register_family
+from ..heads.family import Family, register_family
 from ..heads.layout import ENCODER_SELF, Site
 from ..modules.layers import GatedEncoderLayer, wrap_layer
 from ..pruning.flags import training_flag
@@ -27,7 +26,6 @@ from ..pruning.gates import HeadGates
 from ..pruning.hooks import Stage
 from ..pruning.mixin import HeadPruningMixin
 from ..pruning.refusals import checked_when_parsed
-from ..pruning.resume import start_file
 
 logger = logging.getLogger(__name__)
 
@@ -166,10 +164,7 @@ class _GatedRoberta(RobertaModel):
                 flag = name.replace("_", "-")
                 raise PruningError(f"--{flag} is not supported by {ROBERTA.name}")
         args.max_positions = getattr(args, "max_positions", None) or task.max_positions()
-        model = cls(args, GatedRobertaEncoder(args, task.source_dictionary))
-        # A function, since copies of a model copy what it has.
-        model._task = lambda: task
-        return model
+        return cls(args, GatedRobertaEncoder(args, task.source_dictionary))
 
     def forward(self, src_tokens: Tensor, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """As fairseq's; gates were drawn before, in float32."""
@@ -202,23 +197,12 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
 
     def on_training_planned(self) -> None:
         super().on_training_planned()
-        self._check_data_of_start()
         on_cpu = training_flag(self.args, "cpu") or not torch.cuda.is_available()
         if self.args.autocast_bf16 and on_cpu and not _multiplies_bf16():
             logger.warning(
                 "this CPU has no instructions for bfloat16: --autocast-bf16 makes training two to "
                 "ten times slower here"
             )
-
-    def _check_data_of_start(self) -> None:
-        path, task = start_file(self.args), self._task()
-        checkpoint = peek(path) if path else None
-        if checkpoint is None or not hasattr(task, "refuse_other_start"):
-            return
-        if model_name(checkpoint.args) in (ROBERTA.name, ROBERTA.dense):
-            pipelined = isinstance(self.head_gates, HeadGates) and self.head_gates.plan.pipelined
-            tuned = training_flag(self.args, "finetune_from_model") == str(path)
-            task.refuse_other_start(checkpoint.data_state, tuned and not pipelined)
 
     # ---- classification heads
 

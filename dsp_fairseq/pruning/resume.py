@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint, peek
-from ..data.dataspec import refuse_other_symbols
+from ..data.dataspec import refuse_other_start, refuse_other_symbols
 from ..errors import PruningError
 from ..files import LAST, in_place_of
 from ..heads.family import Family
@@ -49,7 +49,8 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
 
     Raises:
         PruningError: the file is cut off or no checkpoint, or the model has other heads, another
-            structure or other dictionaries, or is of a training for other budgets that goes on.
+            structure, other dictionaries or other data, or is of a training for other budgets that
+            goes on.
     """
     path = start_file(args)
     if path is None:
@@ -84,6 +85,8 @@ def check_start_file(args: Any, family: Family, layout: HeadLayout, task: Any) -
                 f"{path} is a model with --{name.replace('_', '-')} {found}, and this training has "
                 f"{own}: its weights need the same"
             )
+    pipelined = PruningConfig.from_namespace(args).pruning_mode == "pipelined"
+    refuse_other_start(start.data_state, task, new_task=not (goes_on or pipelined))
 
 
 def _refuse_other_budget(start: Checkpoint, args: Any, layout: HeadLayout) -> None:

@@ -106,6 +106,21 @@ def test_values_that_are_no_text_are_refused(tmp_path, line, message):
         _read(tmp_path, [line])
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [
+        ("1e-3", "0.001", True),
+        (5, "5.0", True),
+        ("10000001", "10000002", False),
+        (True, "1", False),
+    ],
+)
+def test_a_number_is_one_in_any_spelling(recipe, here, there, same):
+    one, two = (recipe(train={"lr": v}, generate={"lenpen": v}) for v in (here, there))
+    assert (not one.differences(two)) is same
+    assert (one.evaluation() == two.evaluation()) is same
+
+
 def test_the_earlier_name_of_rank_is_read_too(recipe, tmp_path):
     made = recipe(start="dense.pt", score={"method": "michel"})
     assert made.rank == {"method": "michel"}

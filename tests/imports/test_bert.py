@@ -66,6 +66,12 @@ def _inputs(kind: str, dictionary, pair: bool):
     )
 
 
+def _assert_hidden(model, tokens, expected):
+    with torch.no_grad():
+        hidden = model(tokens, features_only=True)[0]
+    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("pair", [False, True], ids=["sentence", "pair"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_hidden_states_and_classes_are_those_of_the_model(folder, tmp_path, kind, pair):
@@ -73,11 +79,10 @@ def test_hidden_states_and_classes_are_those_of_the_model(folder, tmp_path, kind
     done = import_bert(source, tmp_path / "imported.pt")
     model, task = _load(done.output, tmp_path)
     ours, theirs, types = _inputs(kind, task.source_dictionary, pair)
-    with torch.no_grad():
-        hidden = model(ours, features_only=True)[0]
-        classes = model(ours, classification_head_name=HEAD)[0]
     expected = hidden_states(config, tensors, theirs, types)
-    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+    _assert_hidden(model, ours, expected)
+    with torch.no_grad():
+        classes = model(ours, classification_head_name=HEAD)[0]
     torch.testing.assert_close(classes, class_logits(config, tensors, expected), atol=1e-5, rtol=0)
     assert done.labels == task.labels == list(LABELS)
     assert done.labels_file.read_text() == "".join(f"{label} 1\n" for label in LABELS)
@@ -93,10 +98,7 @@ def test_positions_begin_behind_the_number_of_the_padding(folder, tmp_path, pad)
     assert done.args.max_positions == 32
     model, task = _load(done.output, tmp_path)
     ours, theirs, types = _inputs("roberta", task.source_dictionary, pair=True)
-    with torch.no_grad():
-        hidden = model(ours, features_only=True)[0]
-    expected = hidden_states(config, tensors, theirs, types)
-    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+    _assert_hidden(model, ours, hidden_states(config, tensors, theirs, types))
 
 
 def test_folded_token_types_are_those_of_a_single_sentence(folder, tmp_path):
@@ -105,10 +107,7 @@ def test_folded_token_types_are_those_of_a_single_sentence(folder, tmp_path):
     assert done.args.token_types == 0 and done.token_types.startswith("folded")
     model, task = _load(done.output, tmp_path)
     ours, theirs, types = _inputs("bert", task.source_dictionary, pair=True)
-    with torch.no_grad():
-        hidden = model(ours, features_only=True)[0]
-    expected = hidden_states(config, tensors, theirs, types * 0)
-    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+    _assert_hidden(model, ours, hidden_states(config, tensors, theirs, types * 0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -303,10 +302,7 @@ def test_a_roberta_gives_all_tokens_its_first_type(folder, tmp_path, types, toke
     assert done.args.token_types == 0 and "to all tokens" in done.token_types
     model, task = _load(done.output, tmp_path)
     ours, theirs, zeros = _inputs("roberta", task.source_dictionary, pair=True)
-    with torch.no_grad():
-        hidden = model(ours, features_only=True)[0]
-    expected = hidden_states(config, tensors, theirs, zeros)
-    torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
+    _assert_hidden(model, ours, hidden_states(config, tensors, theirs, zeros))
 
 
 @pytest.mark.parametrize("token_types", ["keep", "fold"])
