@@ -20,14 +20,11 @@ from ..errors import PruningError
 from ..heads.family import Family, architecture, family_of
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
-from .formats import GATES, check_format, upgrade_weights
+from .formats import EMBEDDING_PATHS, GATES, check_format, upgrade_weights
 from .kept_heads import kept_heads
 from .reading import read_state, stored_arguments
 from .validation import check_tensors
 from .weights import tie_embeddings, without_gates
-
-_EMBEDDINGS = ("encoder_embed_path", "decoder_embed_path")
-"""Arguments that name text files of embeddings; a checkpoint has these weights itself."""
 
 EXPORT_FORMAT = "dsp_format"
 """In a checkpoint of dsp-export, the number of its format."""
@@ -162,7 +159,7 @@ class Checkpoint:
             model = state["cfg"].get("model")
             for node in (model, getattr(model, "__dict__", None)):
                 if isinstance(node, dict):
-                    node.update(dict.fromkeys(node.keys() & _EMBEDDINGS))
+                    node.update(dict.fromkeys(node.keys() & set(EMBEDDING_PATHS)))
         # fairseq reads the number of updates here; validation scores hold numpy types.
         extra = self.state.get("extra_state") or {}
         state["extra_state"] = {k: v for k, v in extra.items() if k == "train_iterator"}

@@ -34,6 +34,9 @@ LAST_CHANGE_KEY = f"{GATES}last_change"
 POOLER = "classification_heads.pooler."
 """Among the weights of an import, a head without classes, from which new heads start."""
 
+EMBEDDING_PATHS = ("encoder_embed_path", "decoder_embed_path")
+"""Arguments that name text files of embeddings; a checkpoint has these weights itself."""
+
 
 def format_of(weights: MutableMapping[str, Tensor]) -> int | None:
     """The format of a state dict; None where it has no gates, as of a dense model."""

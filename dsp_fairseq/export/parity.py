@@ -12,6 +12,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import GenerationConfig
 
+from ..checkpoints.formats import EMBEDDING_PATHS
 from ..data.batches import load_split, split_batches
 from ..progress import progress
 
@@ -115,8 +116,7 @@ def translate(
         PruningError: the data cannot be read.
     """
     overrides: dict[str, Any] = {"data": str(data), **direction}
-    # These name text files, whose embeddings are in the checkpoint.
-    overrides |= {"encoder_embed_path": None, "decoder_embed_path": None}
+    overrides |= dict.fromkeys(EMBEDDING_PATHS)
     if budget:
         overrides["num_of_heads"] = budget
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task(

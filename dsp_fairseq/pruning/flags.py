@@ -8,6 +8,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from omegaconf import DictConfig, OmegaConf
 
+from ..checkpoints.formats import EMBEDDING_PATHS
 from ..estimators import ESTIMATORS
 
 PRUNING_MODES = ("joint", "pipelined")
@@ -260,7 +261,7 @@ TRAINING_FLAGS = tuple(_HYDRA_GROUP)
 
 _ONLY_IN_TRAINING = (
     *("checkpoint_activations", "offload_activations"),
-    *("encoder_embed_path", "decoder_embed_path"),
+    *EMBEDDING_PATHS,
 )
 """Flags of the model that only its training needs: to save memory, and what it starts from."""
 
