@@ -21,7 +21,7 @@ import torch
 
 from dsp_fairseq.about import USER_DIR
 from dsp_fairseq.analysis.ranked import Ranked, rank_and_repair
-from dsp_fairseq.analysis.ranking import RANKINGS, RankingOptions
+from dsp_fairseq.analysis.ranking import LEARNED, RANKINGS, RankingOptions
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.data.batches import load_split, split_batches
 from dsp_fairseq.evaluation.bleu import score_file
@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="a dense model")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--num-of-heads", type=int, nargs="+", default=[36, 24, 18, 12, 6])
-    parser.add_argument("--methods", choices=RANKINGS, nargs="+", default=list(RANKINGS))
+    methods = [name for name in RANKINGS if name != LEARNED]
+    parser.add_argument("--methods", choices=methods, nargs="+", default=methods)
     parser.add_argument("--subset", default="test", help="what is translated")
     parser.add_argument("--no-bleu", action="store_true", help="the loss only")
     parser.add_argument("--repair-batches", type=int, default=20)

@@ -93,6 +93,7 @@ def rank_checkpoint(source: Path, output: Path, data: Path, options: RankingOpti
 def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked:
     """As :func:`rank_checkpoint`, without writing anything."""
     dense = load_checkpoint(source)
+    chosen = load_checkpoint(options.heads_of).head_map() if options.heads_of else None
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)
@@ -104,7 +105,7 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     if RANKINGS[options.method].uses_data or options.repair_batches:
         to_gpu(model, options.cpu)
     start = time.monotonic()
-    subject = Subject(model, task, criterion, gates.layout, options)
+    subject = Subject(model, task, criterion, gates.layout, options, chosen)
     order = rank(subject, gates.plan.budget, gates.plan.limits)
     seconds = time.monotonic() - start
     gates.adopt(importance_of(order, gates.plan.budget))

@@ -2,7 +2,8 @@
 
 Michel, Levy and Neubig, *Are Sixteen Heads Really Better than One?*, NeurIPS 2019; the Fisher
 information of the mask as in Kwon et al., *A Fast Post-Training Pruning Framework for
-Transformers*, NeurIPS 2022; and two controls that look at no data.
+Transformers*, NeurIPS 2022; two controls that look at no data; and the order that another
+training learned, as in Behnke and Heafield, *Losing Heads in the Lottery*, EMNLP 2020.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..data.batches import sample_batches
+from ..errors import PruningError
 from ..estimators import NO_LIMITS, Budget, CostBudget, Limits, top_k_mask
+from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
 from ..progress import progress
 from .scores import (
@@ -26,6 +30,9 @@ from .scores import (
     sentence_gradients,
     weight_norms,
 )
+
+LEARNED = "learned"
+"""The ranking that reads its order from a checkpoint."""
 
 Score = Callable[[Tensor], Tensor]
 """Maps the 0/1 mask ``[N]`` of the heads still open to scores ``[N]``; higher is better."""
@@ -50,6 +57,10 @@ class RankingOptions:
         repair_batches: how many batches the output projections are fitted to; 0 for no repair.
         head_costs: prices of heads, as in the flag.
         cost_budget: what the heads kept may cost together.
+        heads_of: of ``learned``, the checkpoint whose heads are taken.
+
+    Raises:
+        PruningError: ``heads_of`` without ``learned``, or the reverse, or it has a budget in cost.
     """
 
     method: str
@@ -66,17 +77,32 @@ class RankingOptions:
     repair_batches: int = 0
     head_costs: str | None = None
     cost_budget: str | None = None
+    heads_of: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.method != LEARNED and self.heads_of:
+            raise PruningError(f"--heads-of belongs to --method {LEARNED}, not to {self.method}")
+        if self.method == LEARNED and not self.heads_of:
+            raise PruningError(
+                f"--method {LEARNED} takes the heads of another checkpoint: add --heads-of FILE"
+            )
+        if self.method == LEARNED and self.cost_budget is not None:
+            raise PruningError(f"--method {LEARNED} goes by --num-of-heads, not by --cost-budget")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is ranked: a gated model with all its heads open, its task and its criterion."""
+    """What is ranked: a gated model with all its heads open, its task and its criterion.
+
+    ``chosen`` is what the model of ``--heads-of`` keeps.
+    """
 
     model: Any
     task: Any
     criterion: nn.Module
     layout: HeadLayout
     options: RankingOptions
+    chosen: HeadMap | None = None
 
     def sample(self, number: int | None) -> tuple[Iterator[Mapping[str, Any]], int]:
         """Batches of the split, drawn by the seed, on the model's device; and how many they are."""
@@ -173,6 +199,27 @@ def _random(subject: Subject) -> Score:
         return torch.randperm(left.numel(), generator=generator).double()
 
     return score
+
+
+@register_ranking(
+    LEARNED,
+    "the heads of --heads-of: those that it keeps before the others, each by its importance. So a "
+    "trained choice of heads begins anew from earlier weights (Behnke and Heafield 2020).",
+)
+def _learned(subject: Subject) -> Score:
+    path, layout, heads = subject.options.heads_of, subject.layout, subject.chosen
+    assert heads is not None
+    if (heads.layout.sites, heads.layout.heads) != (layout.sites, layout.heads):
+        raise PruningError(f"{path} is of a model with {heads.layout}, and this one has {layout}")
+    scores = heads.mask.double()
+    if heads.importance is not None:
+        scores += heads.importance.argsort(stable=True).argsort() / scores.numel()
+    elif heads.budget != subject.options.num_of_heads:
+        raise PruningError(
+            f"{path} has no importance, since its closed heads were removed: keep as many as it "
+            f"does, {heads.budget}, or give what it was exported from"
+        )
+    return lambda left: scores
 
 
 # ---- the order

@@ -35,6 +35,8 @@ def render(ranked: Ranked, args: Namespace) -> str:
         how += f", on {batches} batches of the {args.split} split"
     elif how == "random":
         how += f", seed {args.seed}"
+    elif args.heads_of:
+        how += f", the heads of {args.heads_of}"
     output, data = (shlex.quote(str(path)) for path in (args.output, args.data))
     use = f"dsp-predict {output} --data {data}"
     if ranked.checkpoint.family.translates:
@@ -91,6 +93,8 @@ def parser_of(prog: str, description: str, epilog: str) -> CommandParser:
     add("--cost-budget", metavar="C", help="instead of K: what the heads kept may cost together")
     add("--head-costs", metavar="PRICES",
         help="what a head costs, by kind, or a file of dsp-measure")  # fmt: skip
+    add("--heads-of", type=Path, metavar="FILE",
+        help="method learned: the pruned checkpoint whose heads are taken")  # fmt: skip
     add("--output", type=Path, required=True, help="file to write")
     for way, bound in (("least", "minimum number"), ("most", "maximum number")):
         add(f"--keep-at-{way}", default="", metavar="NAME=COUNT,...",

@@ -354,6 +354,13 @@ CHECKPOINT_CASES = [
     Case("dsp-rank-heads", "a flag of another method",
          "{stock} --data . --method random --num-of-heads 3 --split valid --output out.pt",
          "--split belongs to --method michel"),
+    Case("dsp-rank-heads", "--method learned without a model to learn from",
+         "{stock} --data {corpus} --method learned --num-of-heads 3 --output out.pt",
+         "takes the heads of another checkpoint: add --heads-of FILE"),
+    Case("dsp-rank-heads", "--method learned with a model that has no choice of heads",
+         "{stock} --data {corpus} --method learned --heads-of {stock} --num-of-heads 3 "
+         "--output out.pt",
+         "holds no head importance"),
     Case("dsp-rank-heads", "batches smaller than a sentence",
          "{stock} --data {corpus} --method michel --num-of-heads 3 --max-tokens 2 --output out.pt",
          "--max-tokens 2 is too small"),

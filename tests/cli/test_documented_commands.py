@@ -186,7 +186,7 @@ def test_the_methods_page(reader, mine):
     pipelined, ranking, many, priced, taught = (_script(page, section) for section in sections)
     assert "\n".join((pipelined, ranking, many, priced, taught)) == _script(page)
     reader.paste(ranking)
-    for name in ("pruned18.pt", "michel.pt", "fisher.pt"):
+    for name in ("pruned18.pt", "michel.pt", "fisher.pt", "rewound.pt"):
         assert read_head_map(folder / name).mask.sum() == 18
 
     short = "--cooldown-steps 4 --finetune-updates 3 --max-update 7 --save-dir runs/pipelined"

@@ -149,6 +149,45 @@ def test_random_goes_by_its_seed_and_keeps_floors(dense, score):
     assert _mask(floored)[:8].sum() >= 5
 
 
+def test_the_heads_of_another_checkpoint_begin_anew_from_the_dense_weights(
+    dense, score, folder, capsys
+):
+    source = score(dense, "source.pt", "--seed", "4", method="random")
+    exported = folder / "exported.pt"
+    export_command.main([str(source), "--output", str(exported)])
+    before = torch.load(dense, weights_only=True)["model"]
+    for number, file in enumerate((source, exported)):
+        path = score(dense, f"learned{number}.pt", "--heads-of", file, method="learned")
+        assert torch.equal(_mask(path), _mask(source))
+        weights = torch.load(path, weights_only=True)["model"]
+        assert all(torch.equal(weights[name], value) for name, value in before.items())
+        assert f"method       learned, the heads of {file}\n" in capsys.readouterr().out
+    for k in ("3", "9"):
+        path = score(dense, f"learned-k{k}.pt", "--heads-of", source, method="learned", k=k)
+        best = torch.load(source, weights_only=True)["model"]["head_gates.importance"].topk(int(k))
+        assert set(_mask(path).nonzero().flatten().tolist()) == set(best.indices.tolist())
+    with pytest.raises(SystemExit, match=r"has no importance, .* keep as many as it does, 6, or"):
+        score(dense, "x", "--heads-of", exported, method="learned", k="3")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--method", "learned", "--num-of-heads", "6"), "add --heads-of FILE"),
+        (("--method", "michel", "--num-of-heads", "6", "--heads-of", "x.pt"), "not to michel"),
+        (("--method", "learned", "--cost-budget", "6", "--head-costs", "encoder.self=1",
+          "--heads-of", "x.pt"), "goes by --num-of-heads, not by --cost-budget"),
+        (("--method", "learned", "--num-of-heads", "6", "--heads-of", "x.pt"), "x.pt"),
+    ],
+)  # fmt: skip
+def test_heads_of_another_checkpoint_are_asked_for_in_full(dense, corpus, folder, flags, said):
+    output = folder / "refused.pt"
+    command = [str(dense), "--data", str(corpus), *flags, "--output", str(output), "--cpu"]
+    with pytest.raises(SystemExit, match=said):
+        rank_heads_command.main(command)
+    assert not output.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("k", ["0", "24"])
 def test_no_head_and_all_heads(dense, score, generate, k):
