@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from ..heads.head_map import HeadMap
 from ..pruning.flags import forget_training, pruning_flags
 from ..pruning.repair import Repair, repair
 from .ranking import RANKINGS, RankingOptions, Subject, importance_of, rank
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -94,6 +97,8 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     """As :func:`rank_checkpoint`, without writing anything."""
     dense = load_checkpoint(source)
     chosen = load_checkpoint(options.heads_of).head_map() if options.heads_of else None
+    if chosen and not chosen.frozen:
+        logger.warning("the heads of %s are %s", options.heads_of, chosen.standing)
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
     task = _setup_task(config, data)

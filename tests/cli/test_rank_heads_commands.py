@@ -150,7 +150,7 @@ def test_random_goes_by_its_seed_and_keeps_floors(dense, score):
 
 
 def test_the_heads_of_another_checkpoint_begin_anew_from_the_dense_weights(
-    dense, score, folder, capsys
+    dense, score, folder, capsys, caplog
 ):
     source = score(dense, "source.pt", "--seed", "4", method="random")
     exported = folder / "exported.pt"
@@ -166,6 +166,11 @@ def test_the_heads_of_another_checkpoint_begin_anew_from_the_dense_weights(
         path = score(dense, f"learned-k{k}.pt", "--heads-of", source, method="learned", k=k)
         best = torch.load(source, weights_only=True)["model"]["head_gates.importance"].topk(int(k))
         assert set(_mask(path).nonzero().flatten().tolist()) == set(best.indices.tolist())
+    state = torch.load(source, weights_only=False)
+    state["model"]["head_gates.frozen"].zero_()
+    torch.save(state, folder / "open.pt")
+    score(dense, "early.pt", "--heads-of", folder / "open.pt", method="learned")
+    assert "open.pt are not frozen: the top by importance so far" in caplog.text
     with pytest.raises(SystemExit, match=r"has no importance, .* keep as many as it does, 6, or"):
         score(dense, "x", "--heads-of", exported, method="learned", k="3")
 
