@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pair_corpus import SPLITS
+from prep_common import step
 from raw_text import Line, read_lines
 
 from dsp_text.errors import TextError
@@ -22,10 +24,27 @@ _SENTENCES: tuple[tuple[str, ...], ...] = (
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
     ("question", "sentence"),
+    ("text", "text_pair"),
+    ("sentence", "sentence2"),
     ("sentence",),
     ("text",),
 )
 """Names of the sentences in headers and JSON objects; the first that are all there count."""
+
+_KNOWN = (
+    f"call the label {' or '.join(_LABELS)}, and the sentences "
+    f"{' or '.join(map(' and '.join, _SENTENCES))}"
+)
+
+_QUOTED = re.compile('"(?:[^"]|"")*"')
+_Row = tuple[str, str, Sequence[str]]
+"""Place, label, sentences."""
+
+_MANY = 20
+"""Lines among which a label that comes once, in the first line, is taken for the name of a column.
+"""
+
+_MOST_NAMED = 5
 
 _SPLIT_NAMES = {
     "train": {"train", "training"},
@@ -103,14 +122,22 @@ def read_examples(path: Path) -> Iterator[Example]:
     Columns are label, sentence or label, sentence, sentence; or the first line names them.
     """
     read = _read_objects if _end(path) == ".jsonl" else _read_columns
+    quoted = 0
     for place, label, sentences in read(path):
+        if read is _read_columns:
+            quoted += sum(_QUOTED.fullmatch(cell) is not None for cell in (label, *sentences))
         label = "_".join(label.split())
         if not label:
             raise TextError(f"{place}: the label is empty; give one, or {UNLABELLED} for none")
         yield Example(place, label, tuple(" ".join(s.split()) for s in sentences))
+    if quoted:
+        step(
+            f"note: {quoted:,} cells of {path.name} begin and end with a quotation mark, which is "
+            "taken as text; write the file without quoting if it is not"
+        )
 
 
-def _read_objects(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _read_objects(path: Path) -> Iterator[_Row]:
     names: Sequence[str] | None = None
     for place, line in read_lines(path):
         try:
@@ -119,10 +146,13 @@ def _read_objects(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
             raise TextError(f"{place}: not JSON; give a file with an object a line") from None
         if not isinstance(record, dict):
             raise TextError(f"{place}: no JSON object; give a file with an object a line")
-        names = names or _names(record) or _unknown(place, record)
+        if names is None:
+            names = _names(record) or _unknown(place, record)
+            _say_unread(path, record, names)
         values = [record.get(name) for name in names]
-        if isinstance(values[0], int) and not isinstance(values[0], bool):
-            values[0] = str(values[0])
+        values[0] = _label(values[0])
+        if values[0] is None:
+            raise TextError(f'{place}: {names[0]} is null; give "{UNLABELLED}" for none')
         for name, value in zip(names, values, strict=True):
             if not isinstance(value, str):
                 raise TextError(f"{place}: {name} is {json.dumps(value)}, where text has to be")
@@ -133,7 +163,14 @@ def _read_objects(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
         yield place, values[0], values[1:]
 
 
-def _read_columns(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _label(value: Any) -> Any:
+    """Numbers as text; that of a class is whole, though some writers make 1.0 of it."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _read_columns(path: Path) -> Iterator[_Row]:
     lines = read_lines(path)
     first = next(lines)
     header = [cell.strip().lower() for cell in first[1].split("\t")]
@@ -141,19 +178,36 @@ def _read_columns(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
     if names is None and {*header} & {*_LABELS, *chain(*_SENTENCES)}:
         _unknown(first[0], header)
     if names is None:
+        if first[1].startswith(("{", "[")):
+            raise TextError(f"{first[0]}: JSON; call a file of JSON lines .jsonl")
         if len(header) not in (2, 3):
             raise TextError(
                 f"{first[0]}: {_count(header)} between tabs, where 2 (label, sentence) or 3 "
                 "(label, premise, hypothesis) have to be, or a header that names them"
             )
-        yield from _rows([first], range(len(header)), len(header))
-    columns = range(len(header)) if names is None else [header.index(name) for name in names]
-    yield from _rows(lines, columns, len(header))
+        yield from _no_header(_rows(chain([first], lines), range(len(header)), len(header)))
+        return
+    _say_unread(path, header, names)
+    yield from _rows(lines, [header.index(name) for name in names], len(header))
 
 
-def _rows(
-    lines: Iterator[Line] | Sequence[Line], columns: Sequence[int], width: int
-) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _no_header(rows: Iterator[_Row]) -> Iterator[_Row]:
+    """Pass rows on, and refuse a first one whose label looks like the name of a column."""
+    first = next(rows)
+    yield first
+    number: Counter[str] = Counter()
+    for row in rows:
+        number[row[1]] += 1
+        yield row
+    # Where most labels come once, they are no labels.
+    if number.total() >= max(_MANY, 2 * len(number)) and first[1] not in number:
+        raise TextError(
+            f"{first[0]}: no other line has the label {first[1].strip()}. If this line names the "
+            f"columns, {_KNOWN}; if it is an example, put a line with these names before it"
+        )
+
+
+def _rows(lines: Iterable[Line], columns: Sequence[int], width: int) -> Iterator[_Row]:
     for place, line in lines:
         cells = line.split("\t")
         if len(cells) != width:
@@ -173,10 +227,15 @@ def _names(known: Any) -> list[str] | None:
 
 
 def _unknown(place: str, names: Any) -> Any:
-    raise TextError(
-        f"{place}: none of the names {', '.join(names)} are known; call the label "
-        f"{' or '.join(_LABELS)}, and the sentences {' or '.join(map(' and '.join, _SENTENCES))}"
-    )
+    raise TextError(f"{place}: none of the names {', '.join(names)} are known; {_KNOWN}")
+
+
+def _say_unread(path: Path, there: Iterable[str], read: Sequence[str]) -> None:
+    rest = [name for name in there if name not in read]
+    if rest:
+        more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
+        names = ", ".join(rest[:_MOST_NAMED])
+        step(f"{path.name}: read {', '.join(read)}; not read {names}{more}")
 
 
 def _count(cells: Sequence[str]) -> str:

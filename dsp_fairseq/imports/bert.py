@@ -21,7 +21,7 @@ from ..checkpoints.validation import check_tensors
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.layout import HeadLayout
-from ..tasks.sentence_prediction import DspSentencePredictionTask, task_state
+from ..tasks.sentence_prediction import TOKENS, DspSentencePredictionTask, task_state
 from .huggingface import CONFIG, WEIGHTS, PretrainedFolder
 from .names import (
     ACTIVATIONS,
@@ -61,7 +61,7 @@ class Import:
         token_types: what was done with them.
         separators: how many tokens part the sentences of a pair.
         pooler: whether new classification heads start from the model's pooler.
-        left_out: the tensors that have no place.
+        left_out: the tensors that have no place, and the rows of tables.
     """
 
     output: Path
@@ -171,6 +171,7 @@ class _Taker:
     def __init__(self, folder: PretrainedFolder, tensors: dict[str, Tensor]) -> None:
         self.folder, self.tensors = folder, tensors
         self.taken: set[str] = set()
+        self.rows_left: list[str] = []
         check_tensors(tensors, str(folder.path / WEIGHTS))
 
     def has(self, name: str) -> bool:
@@ -186,6 +187,13 @@ class _Taker:
         """Weight and bias of a layer."""
         return {f"{ours}.{part}": self.take(f"{theirs}.{part}") for part in ("weight", "bias")}
 
+    def leave_rows(self, name: str, used: int) -> None:
+        """Notes that only the first rows of a table are used."""
+        rest = self.tensors[name].size(0) - used
+        if rest:
+            row = "the last row" if rest == 1 else f"the last {rest} rows"
+            self.rows_left.append(f"{row} of {name}, of no token")
+
     def left_out(self) -> list[str]:
         """What has no place in the new model.
 
@@ -200,7 +208,7 @@ class _Taker:
                     f"{self.folder.path / WEIGHTS} has {name}, which no "
                     f"{self.folder.config['model_type']} has"
                 )
-        return rest
+        return [*self.rows_left, *rest]
 
 
 def architecture(folder: PretrainedFolder) -> str:
@@ -267,6 +275,7 @@ def _embeddings(
             f"the vocabulary of {taker.folder.path} has {len(order)} tokens, and its model "
             f"{words.size(0)}"
         )
+    taker.leave_rows("embeddings.word_embeddings.weight", len(order))
     words = words[torch.tensor(order)].clone()
     words[1] = 0.0  # that of padding
     positions = taker.take("embeddings.position_embeddings.weight")
@@ -453,9 +462,8 @@ def _state(source: _Source, dictionary: Dictionary) -> dict[str, Any]:
     if SEPARATORS[architecture(source.folder)] == 2:
         task["separator_token"] = dictionary.eos()
     known = task_state(source.labels, dictionary)
-    if source.labels:
-        known |= {name: task.get(name) for name in ("init_token", "separator_token")}
-    else:
+    known |= {name: task.get(name) for name in TOKENS}
+    if not source.labels:
         del known["labels"]
     return {
         "args": None,

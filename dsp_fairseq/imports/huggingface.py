@@ -14,7 +14,7 @@ from ..errors import PruningError, importing
 from ..files import read_text
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_VOCABULARIES = ("vocab.txt", "vocab.json", "tokenizer.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt")
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -99,26 +99,23 @@ class PretrainedFolder:
     def vocabulary(self) -> list[str]:
         """The tokens, in the order of their numbers.
 
+        Tokens that were added to a model may be in ``tokenizer.json`` alone.
+
         Raises:
-            PruningError: there is none, or its numbers leave gaps.
+            PruningError: there is none, its numbers leave gaps, or two files contradict each other.
         """
-        path = next((p for n in _VOCABULARIES if (p := self.path / n).is_file()), None)
-        if path is None:
+        paths = [path for name in _VOCABULARIES if (path := self.path / name).is_file()]
+        if not paths:
             raise PruningError(f"{self.path} has no vocabulary: {' or '.join(_VOCABULARIES)}")
-        if path.suffix == ".txt":
-            tokens = read_text(path).split("\n")
-            return tokens[:-1] if tokens[-1] == "" else tokens
-        content = _json(path)
-        try:
-            if path.name == "tokenizer.json":
-                added = {token["content"]: token["id"] for token in content["added_tokens"]}
-                content = {**content["model"]["vocab"], **added}
-            numbers = {int(number): str(token) for token, number in content.items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise PruningError(f"{path} holds no vocabulary of tokens: {error!r}") from None
-        if sorted(numbers) != list(range(len(content))):
-            raise PruningError(f"{path} is damaged: the numbers of its tokens leave gaps")
-        return [numbers[number] for number in range(len(numbers))]
+        tokens = _tokens_of(paths[0])
+        for other in paths[1:]:
+            found = _tokens_of(other)
+            if found != tokens[: len(found)]:
+                raise PruningError(
+                    f"{paths[0]} and {other.name} are of different models: remove the one that is "
+                    "not this model's"
+                )
+        return tokens
 
     def tokenizer(self) -> Any:
         """The tokenizer, of the library ``tokenizers``.
@@ -164,6 +161,24 @@ class PretrainedFolder:
         raise PruningError(
             f"{self.path} has no tokenizer: tokenizer.json, vocab.txt, or vocab.json and merges.txt"
         )
+
+
+def _tokens_of(path: Path) -> list[str]:
+    """The tokens in a file of a vocabulary, in the order of their numbers."""
+    if path.suffix == ".txt":
+        tokens = read_text(path).split("\n")
+        return tokens[:-1] if tokens[-1] == "" else tokens
+    content = _json(path)
+    try:
+        if path.name == "tokenizer.json":
+            added = {token["content"]: token["id"] for token in content["added_tokens"]}
+            content = {**content["model"]["vocab"], **added}
+        numbers = {int(number): str(token) for token, number in content.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PruningError(f"{path} holds no vocabulary of tokens: {error!r}") from None
+    if sorted(numbers) != list(range(len(content))):
+        raise PruningError(f"{path} is damaged: the numbers of its tokens leave gaps")
+    return [numbers[number] for number in range(len(numbers))]
 
 
 def _present_name(name: str) -> str:

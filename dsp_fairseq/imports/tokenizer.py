@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 from ..errors import PruningError
 from .bert import architecture, first_position, head_labels
 from .huggingface import PretrainedFolder
-from .names import SEPARATORS, token_order
+from .names import SEPARATORS, SPECIAL, token_order
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class PretrainedTokenizer:
         folder = PretrainedFolder.open(path)
         kind, vocabulary = architecture(folder), folder.vocabulary()
         order = token_order(kind, vocabulary, path)
-        tokenizer = folder.tokenizer()
+        tokenizer = _keeps_added_tokens(folder.tokenizer(), SPECIAL[kind])
         if tokenizer.get_vocab() != {token: number for number, token in enumerate(vocabulary)}:
             raise PruningError(f"the tokenizer of {path} has another vocabulary than its model")
         return cls(
@@ -65,10 +66,23 @@ class PretrainedTokenizer:
         self.tokenizer.encode_special_tokens = True
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {token: number for number, token in enumerate(self.tokens)}
+    def _numbers(self) -> dict[int, int]:
+        """fairseq's, by the tokenizer's own; its texts of added tokens may be lowercased."""
+        return {self.tokenizer.token_to_id(token): n for n, token in enumerate(self.tokens)}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """fairseq's numbers of the tokens of each text, without an end."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [[self._numbers[token] for token in one.tokens] for one in encoded]
+        return [[self._numbers[number] for number in one.ids] for one in encoded]
+
+
+def _keeps_added_tokens(tokenizer: Any, special: Sequence[str]) -> Any:
+    """A copy in which only the model's own special tokens are special.
+
+    Those may be told apart from text that looks like them. Others that were added, such as marks of
+    entities, often call themselves special too, and are one token in a text.
+    """
+    content = json.loads(tokenizer.to_str())
+    for token in content["added_tokens"]:
+        token["special"] = token["content"] in special
+    return type(tokenizer).from_str(json.dumps(content))

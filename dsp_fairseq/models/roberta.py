@@ -25,7 +25,7 @@ from ..pruning.flags import training_flag
 from ..pruning.gates import HeadGates
 from ..pruning.hooks import Stage
 from ..pruning.mixin import HeadPruningMixin
-from ..pruning.refusals import checked_when_parsed
+from ..pruning.refusals import checked_when_parsed, refuse_other_criterion
 
 logger = logging.getLogger(__name__)
 
@@ -316,6 +316,7 @@ _ARCHITECTURES: Iterable[tuple[str, Callable[[Any], None]]] = (
 
 for _name, _fill_in in _ARCHITECTURES:
     register_model_architecture("dsp_roberta", _name)(
-        # What the data lacks is said by the task.
-        checked_when_parsed(_fill_in, lambda args: None)
+        # What the data lacks is said by the task. Without the criterion fairseq cannot make its
+        # configuration.
+        checked_when_parsed(_fill_in, lambda args: refuse_other_criterion(args, ROBERTA))
     )

@@ -65,14 +65,7 @@ def refuse_training(args: Any, family: Family) -> None:
     Raises:
         PruningError: the first such flag that is set.
     """
-    criterion = training_flag(args, "criterion")
-    known = CRITERION_REGISTRY.get(criterion, GateCriterionMixin)
-    exported = getattr(args, "kept_heads", None) is not None
-    if not (exported or issubclass(known, GateCriterionMixin)):
-        raise PruningError(
-            f"--criterion {criterion} would leave out the penalties of the gates and the checks "
-            f"of the loss: use --criterion {family.gated_criterion}"
-        )
+    refuse_other_criterion(args, family)
     if getattr(args, "adaptive_softmax_cutoff", None):
         raise PruningError(
             "--adaptive-softmax-cutoff is trained by fairseq's adaptive_loss only, which knows no "
@@ -111,6 +104,27 @@ def refuse_training(args: Any, family: Family) -> None:
     refuse_worst_checkpoint(args)
 
 
+def refuse_other_criterion(args: Any, family: Family) -> None:
+    """Refuses a criterion that knows nothing of gates.
+
+    Raises:
+        PruningError: it is no :class:`GateCriterionMixin`, and the model has all its heads.
+    """
+    criterion = training_flag(args, "criterion")
+    known = CRITERION_REGISTRY.get(criterion, GateCriterionMixin)
+    exported = getattr(args, "kept_heads", None) is not None
+    if not (exported or issubclass(known, GateCriterionMixin)):
+        raise PruningError(
+            f"--criterion {criterion} would leave out the penalties of the gates and the checks "
+            f"of the loss: use --criterion {family.gated_criterion}"
+        )
+
+
+def _refuse_no_batch_size(args: Any) -> None:
+    if getattr(args, "max_tokens", 0) is None and getattr(args, "batch_size", 0) is None:
+        raise PruningError("say how large a batch is, by --max-tokens or --batch-size")
+
+
 def refuse_worst_checkpoint(args: Any) -> None:
     """Refuses a training that would keep its worst checkpoint as the best.
 
@@ -139,7 +153,7 @@ def refuse_sharding(args: Any) -> None:
 
 
 def checked_when_parsed(
-    fill_in: Callable[[Any], None], check_data: Callable[[Any], None]
+    fill_in: Callable[[Any], None], check: Callable[[Any], None]
 ) -> Callable[[Any], None]:
     """An architecture that looks at the flags of a training before it fills in what they lack.
 
@@ -148,7 +162,7 @@ def checked_when_parsed(
 
     Args:
         fill_in: the architecture.
-        check_data: looks at the data of a training with these flags.
+        check: looks at the flags of a training, and at its data.
     """
 
     @wraps(fill_in)
@@ -158,7 +172,8 @@ def checked_when_parsed(
         # Afterwards they are a configuration with a name, in other commands too.
         if not hasattr(args, "_name"):
             expect_unused_parameters(args)
-            check_data(args)
+            _refuse_no_batch_size(args)
+            check(args)
         fill_in(args)
 
     return fill_in_and_check

@@ -27,7 +27,7 @@ from ..pruning.flags import DistillationConfig
 
 logger = logging.getLogger(__name__)
 
-_TOKENS = ("init_token", "separator_token")
+TOKENS = ("init_token", "separator_token")
 """Flags of what is put before the first and the second sentence."""
 
 _DIGITS = 6
@@ -134,15 +134,23 @@ class DspSentencePredictionTask(SentencePredictionTask):
                 "with the label dictionary that has them"
             )
 
+    @exits_in_one_line
     def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
         # For other multiples fairseq leaves out the last batch, in validation too: the longest.
-        return super().get_batch_iterator(*args, **{**kwargs, "required_batch_size_multiple": 1})
+        try:
+            return super().get_batch_iterator(
+                *args, **{**kwargs, "required_batch_size_multiple": 1}
+            )
+        except AssertionError as error:
+            raise PruningError(
+                f"{error}: give a larger --max-tokens (for validation --max-tokens-valid)"
+            ) from None
 
     # ---- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
         """What fairseq stores of the task in a checkpoint, and compares where it is loaded."""
-        tokens = {name: getattr(self.cfg, name) for name in _TOKENS[: self.sentences]}
+        tokens = {name: getattr(self.cfg, name) for name in TOKENS[: self.sentences]}
         return {**task_state(self.labels, self.dictionary), **tokens, "sentences": self.sentences}
 
     @exits_in_one_line
@@ -175,12 +183,17 @@ class DspSentencePredictionTask(SentencePredictionTask):
                 if self.sentences == 1
                 else f"the model reads single sentences, and {self.cfg.data} has pairs (input1/)"
             )
-        for name in _TOKENS:
-            if name in own and given[name] != own[name]:
-                raise PruningError(
-                    f"the model was trained with --{name.replace('_', '-')} {given[name]}, here it "
-                    f"is {own[name]}: give the same"
-                )
+        for reason in self._other_tokens(stored):
+            raise PruningError(f"{reason}: give the same")
+
+    def _other_tokens(self, stored: Mapping[str, Any]) -> list[str]:
+        """The tokens before sentences that are others than stored, in words."""
+        return [
+            f"the model was trained with --{name.replace('_', '-')} {stored[name]}, here it is "
+            f"{own}"
+            for name in TOKENS[: self.sentences]
+            if stored.get(name, own := getattr(self.cfg, name)) != own
+        ]
 
     def refuse_other_start(self, stored: Mapping[str, Any], new_task: bool) -> None:
         """As :meth:`refuse_other`, of the checkpoint that a training starts from.
@@ -200,6 +213,8 @@ class DspSentencePredictionTask(SentencePredictionTask):
                     ", ".join(labels),
                     ", ".join(self.labels),
                 )
+            for reason in self._other_tokens(stored):
+                logger.warning("%s: give the same, unless it is to learn that anew", reason)
             stored = {name: stored[name] for name in ("vocabulary",) if name in stored}
         self.refuse_other(stored)
 
@@ -237,7 +252,7 @@ class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCrite
 
     @exits_in_one_line
     def __init__(self, cfg: CriterionConfig, task: Any) -> None:
-        if not hasattr(task, "label_dictionary"):
+        if not isinstance(task, DspSentencePredictionTask):
             raise PruningError(
                 "--criterion dsp_sentence_prediction is for --task dsp_sentence_prediction"
             )

@@ -104,12 +104,60 @@ def test_a_header_without_a_known_label_is_refused(write, tmp_path, refusal):
     assert "none of the names sentiment, text are known" in refusal(nli_corpus, arguments)
 
 
-def test_labels_may_be_numbers_or_several_words(write):
-    path = write("x.jsonl", [(1, "a"), ("very good", "b")], ("label", "text"))
+@pytest.mark.parametrize(
+    "header", [("category", "message"), ("is_duplicate", "q1", "q2"), ('"label"', '"text"')]
+)
+def test_a_header_of_other_names_is_no_example(write, tmp_path, refusal, header):
+    rows = [("AB"[n % 2], *"ab"[: len(header) - 1]) for n in range(30)]
+    path = write("x.tsv", [header, *rows])
+    arguments = ["--train", str(path), "--valid", str(path), "--out", str(tmp_path / "out")]
+    said = refusal(nli_corpus, arguments)
+    assert f"x.tsv, line 1: no other line has the label {header[0]}. If this line names" in said
+    known = ("label", *(["text"], ["premise", "hypothesis"])[len(header) - 2])
+    assert len(list(read_examples(write("y.tsv", [known, *rows])))) == 30
+    # A first example whose label comes again is one.
+    assert len(list(read_examples(write("z.tsv", [rows[0], *rows])))) == 31
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "fields", "sentences", "said"),
+    [
+        ("x.jsonl", [("A", "a", "b")], ("label", "text", "text_pair"), ("a", "b"), ""),
+        ("x.tsv", [("label", "sentence", "sentence2"), ("A", "a", "b")], (), ("a", "b"), ""),
+        ("x.tsv", [("text", "label", "other"), ("a", "A", "b")], (), ("a",),
+         "x.tsv: read label, text; not read other"),
+        ("x.jsonl", [("A", "a", 1)], ("label", "text", "other"), ("a",),
+         "x.jsonl: read label, text; not read other"),
+        ("x.tsv", [("A", '"he said ""a"" twice"')], (), ('"he said ""a"" twice"',),
+         "note: 1 cells of x.tsv begin and end with a quotation mark"),
+    ],
+)  # fmt: skip
+def test_what_is_read_of_a_file_and_what_is_not(write, capsys, name, rows, fields, sentences, said):
+    (example,) = read_examples(write(name, rows, fields))
+    assert example.sentences == sentences
+    printed = capsys.readouterr().out
+    assert said in printed if said else not printed
+
+
+def test_json_lines_by_another_name_are_not_taken_for_columns(write, tmp_path, refusal):
+    path = write("x.json", [("A", "a")], ("label", "text"))
+    arguments = ["--train", str(path), "--valid", str(path), "--out", str(tmp_path / "out")]
+    assert "x.json, line 1: JSON; call a file of JSON lines .jsonl" in refusal(
+        nli_corpus, arguments
+    )
+
+
+def test_labels_may_be_numbers_or_several_words(write, tmp_path, refusal):
+    rows = [(1, "a"), (2.0, "a"), ("very good", "b")]
+    path = write("x.jsonl", rows, ("label", "text"))
     assert [(e.label, e.sentences) for e in read_examples(path)] == [
         ("1", ("a",)),
+        ("2", ("a",)),
         ("very_good", ("b",)),
     ]
+    path = write("y.jsonl", [(None, "a")], ("label", "text"))
+    arguments = ["--train", str(path), "--valid", str(path), "--out", str(tmp_path / "out")]
+    assert 'label is null; give "-" for none' in refusal(nli_corpus, arguments)
 
 
 def test_the_files_of_mnli_and_snli_are_found(tmp_path):

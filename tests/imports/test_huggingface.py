@@ -82,7 +82,7 @@ def test_without_safetensors(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "has no vocabulary: vocab.txt or vocab.json or tokenizer.json"),
+        (None, "has no vocabulary: tokenizer.json or vocab.txt or vocab.json"),
         ({"a": 0, "b": 2}, "the numbers of its tokens leave gaps"),
         ({"a": "x"}, "holds no vocabulary"),
         ([1], "holds no vocabulary"),

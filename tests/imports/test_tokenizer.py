@@ -6,11 +6,14 @@ import json
 import sys
 
 import pytest
+import torch
 from pretrained import LABELS, VOCABULARY, config_of, tensors_of, write_pretrained
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.imports.bert import import_bert
+from dsp_fairseq.imports.huggingface import PretrainedFolder
 from dsp_fairseq.imports.tokenizer import PretrainedTokenizer
 
 NAMED = {"id2label": {str(number): label for number, label in enumerate(LABELS)}}
@@ -77,7 +80,7 @@ def test_case_is_what_the_configuration_says(bert):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"tokenizer.json": "{"}, "cannot be read"),
+        ({"tokenizer.json": "{"}, "is not JSON"),
         ({"tokenizer_config.json": "{"}, "is not JSON"),
         ({"tokenizer_config.json": "[]"}, "cannot be read"),
         ({"vocab.txt": None, "vocab.json": "{}"}, "lacks [CLS]"),
@@ -95,8 +98,31 @@ def test_a_bad_tokenizer_is_refused(bert, files, said):
 
 def test_the_tokenizer_of_another_model_is_refused(bert):
     _whole(bert, {"[UNK]": 0, "[SEP]": 1, "a": 2})
-    with pytest.raises(PruningError, match="has another vocabulary than its model"):
+    with pytest.raises(PruningError, match=r"tokenizer\.json and vocab\.txt are of different"):
         PretrainedTokenizer.open(bert)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("older", [True, False])
+def test_tokens_that_were_added_to_a_model_are_one_in_a_text(bert, tmp_path, special, older):
+    """Files of older versions (vocab.txt) do not have them."""
+    tokenizer = PretrainedFolder.open(bert).tokenizer()
+    tokenizer.add_tokens([AddedToken("[E1]", special=special), AddedToken("[/E1]")])
+    tokenizer.save(str(bert / "tokenizer.json"))
+    config = config_of("bert", vocab_size=20)
+    tensors = tensors_of(config)
+    write_pretrained(bert, config, tensors)
+    if not older:
+        (bert / "vocab.txt").unlink()
+    read, done = PretrainedTokenizer.open(bert), import_bert(bert, tmp_path / "imported.pt")
+    names = [read.tokens[number] for number in read.encode(["[E1] a b[/E1] [SEP]"])[0]]
+    assert names == ["[E1]", "a", "b", "[/E1]", *["[UNK]"] * 3]
+    assert done.left_out[0] == "the last 3 rows of embeddings.word_embeddings.weight, of no token"
+    number = done.dictionary.read_text().split(" 1\n").index("[E1]") + 4
+    weights = load_checkpoint(done.output).weights
+    ours = weights["encoder.sentence_encoder.embed_tokens.weight"][number]
+    theirs = tensors["bert.embeddings.word_embeddings.weight"][tokenizer.token_to_id("[E1]")]
+    assert torch.equal(ours, theirs)
 
 
 def test_no_merges(roberta):

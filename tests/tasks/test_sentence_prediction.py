@@ -202,6 +202,7 @@ def test_a_start_may_have_other_classes_but_not_the_same_in_another_order(data, 
         task.refuse_other_start(other, new_task=False)
     task.refuse_other_start(other, new_task=True)
     assert "the head of the classes a, b, c goes on as that of entailment" in caplog.text
+    assert "was trained with --init-token None, here it is 0: give the same, unless" in caplog.text
     with pytest.raises(PruningError, match="another vocabulary"):
         task.refuse_other_start({**other, "vocabulary": ""}, new_task=True)
     imported = {"vocabulary": own["vocabulary"]}
