@@ -173,7 +173,7 @@ RUN_CASES = [
          {"run/run.yaml": STORED.replace("threads: 1", "threads: many")}),
     Case("dsp-run", "a flag that is on when left out", "mine.yaml --dry-run",
          "'left-pad-source: false' leaves the flag out, and then it is on",
-         {"mine.yaml": RECIPE.replace("max-tokens: 100", "max-tokens: 100, left-pad-source: false")}),
+         {"mine.yaml": RECIPE.replace("heads: 6", "heads: 6, left-pad-source: false")}),
     Case("dsp-run", "a task that cannot be evaluated",
          "mine.yaml --dry-run --set task=translation_multi_simple_epoch",
          "dsp-run can only evaluate translation", {"mine.yaml": RECIPE}),
