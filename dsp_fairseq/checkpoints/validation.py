@@ -60,6 +60,24 @@ def check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
         raise PruningError(f"{where} is of another model: {'; '.join(differences)}")
 
 
+def check_shared(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
+    """Weights that are one in a model, such as shared embeddings, are equal in a file of its names.
+
+    Raises:
+        PruningError: two that differ: PyTorch would take the last.
+    """
+    first: dict[Any, str] = {}
+    for name, tensor in expected.items():
+        if not tensor.numel():
+            continue
+        one = first.setdefault((tensor.data_ptr(), tensor.shape), name)
+        if one != name and not torch.equal(found[one], found[name]):
+            raise PruningError(
+                f"{one} and {name} differ in {where}, and are one in this model: share embeddings "
+                "as there (--share-all-embeddings, --share-decoder-input-output-embed)"
+            )
+
+
 def check_gates(weights: Mapping[str, Tensor], layout: HeadLayout, where: str) -> None:
     """Importance, mask and budgets are those of these heads, and do not contradict each other.
 

@@ -79,6 +79,32 @@ class GatedTransformerDecoder(TransformerDecoderBase):
     ) -> nn.Module:
         return wrap_layer(GatedDecoderLayer(cfg, no_encoder_attn), cfg)
 
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: dict[str, list[Tensor]] | None = None,
+        incremental_state: dict[str, dict[str, Tensor | None]] | None = None,
+        full_context_alignment: bool = False,
+        alignment_layer: int | None = None,
+        alignment_heads: int | None = None,
+    ) -> Any:
+        """As fairseq's; alignment is by default of the last layer whose heads see the source."""
+        if alignment_layer is None and not self.training:
+            seeing = (i for i in reversed(range(self.num_layers)) if _sees_source(self.layers[i]))
+            alignment_layer = next(seeing, None)
+        return super().extract_features(
+            prev_output_tokens,
+            encoder_out,
+            incremental_state,
+            full_context_alignment,
+            alignment_layer,
+            alignment_heads,
+        )
+
+
+def _sees_source(layer: Any) -> bool:
+    return layer.encoder_attn is not None and layer.encoder_attn.num_open > 0
+
 
 # ---- the family
 

@@ -43,6 +43,7 @@ class GatedAttention(MultiheadAttention):
         self._kept: Tensor | None = None
         self.register_buffer("_qkv_weight", None, persistent=False)
         self.register_buffer("_qkv_bias", None, persistent=False)
+        self.register_load_state_dict_post_hook(GatedAttention._fuse_again)
 
     # ---- which heads take part
 
@@ -61,6 +62,11 @@ class GatedAttention(MultiheadAttention):
     def lacks_heads(self) -> bool:
         """Whether :meth:`use_heads` left out any."""
         return self._kept is not None
+
+    @property
+    def num_open(self) -> int:
+        """How many heads take part."""
+        return self.num_heads if self._kept is None else len(self._kept)
 
     def remove_closed_heads(self) -> None:
         """Drops the weights of the heads that :meth:`use_heads` left out, for good."""
@@ -81,12 +87,14 @@ class GatedAttention(MultiheadAttention):
         """fairseq's hook before generation: nobody asks for the closed heads any more.
 
         In self-attention, q, k and v become one product: a call costs more than its arithmetic
-        where a few heads see a few sentences. Their weights become views of its weight, so that
-        what is loaded later reaches both.
+        where a few heads see a few sentences.
         """
         self.remove_closed_heads()
-        if not self.self_attention or not self.present:
-            return
+        if self.self_attention and self.present:
+            self._fuse()
+
+    def _fuse(self) -> None:
+        """Makes the weights of q, k and v views of one, so that what is loaded reaches both."""
         linears = (self.q_proj, self.k_proj, self.v_proj)
         for name in ("weight", "bias"):
             parts = [getattr(linear, name).detach() for linear in linears]
@@ -94,6 +102,21 @@ class GatedAttention(MultiheadAttention):
             setattr(self, f"_qkv_{name}", fused)
             for linear, part in zip(linears, fused.split([len(p) for p in parts]), strict=True):
                 getattr(linear, name).data = part
+
+    # What parts the views from their whole: moving, copying, and loading by assignment.
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        super()._apply(*args, **kwargs)
+        self._fuse_again()
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._fuse_again()
+
+    def _fuse_again(self, *_: Any) -> None:
+        if self._qkv_weight is not None:
+            self._fuse()
 
     def prepare_for_onnx_export_(self) -> None:
         raise PruningError("ONNX export of a gated transformer is not supported")
@@ -172,7 +195,7 @@ class GatedAttention(MultiheadAttention):
             raise PruningError("before_softmax is not supported by the gated attention")
         target_len, batch, _ = query.shape
         padding = key_padding_mask
-        heads = self.num_heads if self._kept is None else len(self._kept)
+        heads = self.num_open
         if heads == 0:
             return self._bias_only(query, key, key_padding_mask, need_weights, need_head_weights)
 

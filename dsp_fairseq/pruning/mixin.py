@@ -6,13 +6,14 @@ import copy
 import inspect
 import logging
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
+from fairseq.modules import FairseqDropout
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from ..checkpoints.formats import (
     IMPORTANCE_KEY,
     upgrade_weights,
 )
-from ..checkpoints.validation import check_gates, check_shapes, check_tensors
+from ..checkpoints.validation import check_gates, check_shapes, check_shared, check_tensors
 from ..data.batches import sample_batches, without_data
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family
@@ -70,6 +71,10 @@ class HeadPruningMixin(FairseqHooks):
 
     family: ClassVar[Family]
     distillation: Distillation | None = None
+    _of_training = ("_check_start", "_read_teacher", "_sample")
+    """Functions that fairseq-train's task is in; a copy of a model, or a pickle, has none."""
+    _check_start: Callable[[], None] = staticmethod(lambda: None)
+    _read_teacher: Callable[[], Distillation | None] = staticmethod(lambda: None)
 
     def __init__(self, args: Any, *modules: nn.Module) -> None:
         super().__init__(args, *modules)
@@ -80,6 +85,7 @@ class HeadPruningMixin(FairseqHooks):
         kept = PruningConfig.from_namespace(args).kept_heads
         self.head_gates: HeadGates | FixedHeads
         self.watch = UpdateWatch()
+        _name_dropouts(self)
         if folder := training_flag(args, "save_dir"):
             self.watch.last_good = partial(newest_sound, Path(folder))
         self.watch.scaled = any(training_flag(args, flag) for flag in ("fp16", "amp"))
@@ -119,7 +125,6 @@ class HeadPruningMixin(FairseqHooks):
         inspect.unwrap(ARCH_CONFIG_REGISTRY[cls.family.name])(args)
         refuse_unsupported(args, cls.family)
         model = super().build_model(args, task)
-        # No attribute but a function has the task: copies of a model copy what it has.
         model._check_start = lambda: check_start_file(
             args, cls.family, model.head_gates.layout, task
         )
@@ -129,6 +134,9 @@ class HeadPruningMixin(FairseqHooks):
             without_data(task), model, split or "train", size or 4096, number, seed
         )
         return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in self._of_training}
 
     # ---- training
 
@@ -239,7 +247,9 @@ class HeadPruningMixin(FairseqHooks):
         else:
             _refuse_all_heads(weights)
             weights.setdefault(FORMAT_KEY, self.head_gates.state_dict()["format"])
-        check_shapes(weights, self.state_dict(), _CHECKPOINT)
+        own = self.state_dict()
+        check_shapes(weights, own, _CHECKPOINT)
+        check_shared(weights, own, _CHECKPOINT)
         if isinstance(self.head_gates, HeadGates):
             check_gates(weights, self.head_gates.layout, _CHECKPOINT)
 
@@ -283,11 +293,24 @@ class HeadPruningMixin(FairseqHooks):
     def _refuse_other_heads(self, weights: dict[str, Tensor]) -> None:
         own = self.state_dict()
         names = (f"{site.module_name}.q_proj.weight" for site in self._attentions)
-        if any(n in weights and weights[n].shape != own[n].shape for n in names):
+        shapes = [(weights[n].shape, own[n].shape) for n in names if n in weights]
+        # Where the width is another, the heads say nothing.
+        if any(there[0] != here[0] and there[1:] == here[1:] for there, here in shapes):
             raise PruningError(
                 "the checkpoint has other heads than this model: if dsp-export wrote it, build "
                 "its model with --kept-heads FILE"
             )
+
+
+def _name_dropouts(model: nn.Module) -> None:
+    """Gives dropouts the names of fairseq's modules, which --retain-dropout-modules goes by."""
+    for module in model.modules():
+        for part in module.children():
+            if isinstance(part, FairseqDropout) and part.module_name == type(module).__name__:
+                bases = (
+                    cls for cls in type(module).__mro__ if cls.__module__.startswith("fairseq.")
+                )
+                part.module_name = next(bases).__name__.removesuffix("Base")
 
 
 def _refuse_all_heads(weights: dict[str, Tensor]) -> None:

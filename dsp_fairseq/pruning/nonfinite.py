@@ -28,6 +28,10 @@ class _Batch:
     loss: Tensor
 
 
+def _unknown() -> None:
+    """No checkpoint is known; a function has a name, so that models can be pickled."""
+
+
 class UpdateWatch:
     """What went into the update that is being made, so that a break can be named.
 
@@ -39,7 +43,7 @@ class UpdateWatch:
     """
 
     def __init__(self) -> None:
-        self.last_good: Callable[[], tuple[Path, int] | None] = lambda: None
+        self.last_good: Callable[[], tuple[Path, int] | None] = _unknown
         self.scaled = False
         self.update = 0
         self._batches: deque[_Batch] = deque(maxlen=1024)

@@ -132,6 +132,10 @@ class DspAdam(FairseqAdam):
 # ---- what the optimizer knows of a parameter
 
 
+def _never(**named: Tensor) -> None:
+    """Judges nothing; a function has a name, so that models can be pickled."""
+
+
 @dataclass
 class ImportanceState:
     """What a model tells the optimizer about its importance.
@@ -144,7 +148,7 @@ class ImportanceState:
 
     learns: bool = True
     alone: bool = False
-    judge: Callable[..., None] = field(default=lambda **_: None)
+    judge: Callable[..., None] = _never
 
 
 def mark_importance(parameter: nn.Parameter) -> ImportanceState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from unittest import mock
 
 import pytest
@@ -80,6 +82,16 @@ def test_attention_weights_are_there_for_alignment(build, task, batch):
         assert weights[:2].abs().max() == 0  # the two padded source positions
 
 
+def test_alignment_is_of_the_last_layer_that_sees_the_source(build, batch):
+    model = build(6, keep_at_most="decoder.cross.1=0", keep_at_least="decoder.cross.0=2").eval()
+    weights = model(**batch)[1]["attn"][0]
+    assert torch.equal(weights, model(**batch, alignment_layer=0)[1]["attn"][0])
+    uniform = model(**batch, alignment_layer=1)[1]["attn"][0]
+    assert not torch.allclose(weights, uniform)
+    # Where no layer does, the weights are those of a head that looks at all positions alike.
+    assert torch.equal(build(0).eval()(**batch)[1]["attn"][0], uniform)
+
+
 def _self_attention(heads=4, kept=(0, 2, 3)):
     torch.manual_seed(1)
     module = GatedAttention(16, heads, self_attention=True).eval()
@@ -113,6 +125,32 @@ def test_weights_loaded_after_fast_generation_count():
         for parameter in other.parameters():
             parameter.normal_()
     module.load_state_dict(other.state_dict())
+    torch.testing.assert_close(module(x, x, x)[0], other(x, x, x)[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.double(),
+        copy.deepcopy,
+        lambda module: pickle.loads(pickle.dumps(module)),
+        lambda module: copy.deepcopy(module.double()).float(),
+    ],
+    ids=["moved", "copied", "pickled", "both"],
+)
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_weights_loaded_after_a_change_of_fast_generation_count(change, assign):
+    module, other, x = _self_attention(), _self_attention(), torch.randn(5, 3, 16)
+    module.make_generation_fast_()
+    other.remove_closed_heads()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.normal_()
+    module = change(module)
+    dtype = module.out_proj.weight.dtype
+    weights = {name: value.to(dtype) for name, value in other.state_dict().items()}
+    module.load_state_dict(weights, assign=assign)
+    x, other = x.to(dtype), other.to(dtype)
     torch.testing.assert_close(module(x, x, x)[0], other(x, x, x)[0])
 
 

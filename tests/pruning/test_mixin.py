@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
+from fairseq.modules import FairseqDropout
 
 from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.estimators import ESTIMATORS
@@ -140,6 +142,45 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(build):
     del damaged["head_gates.mask"]
     with pytest.raises(CommandExit, match=r"lacks head_gates\.mask"):
         build(6).load_state_dict(damaged)
+
+
+def test_another_width_is_not_taken_for_other_heads(build, build_stock):
+    model = build(6, finetune_from_model="dense.pt")
+    model._stage = Stage.CHECKED
+    wide = build_stock(encoder_embed_dim=32, decoder_embed_dim=32).state_dict()
+    with pytest.raises(CommandExit, match=r"is of another model: .* is \[24, 32\] in it and"):
+        model.load_state_dict(dict(wide))
+
+
+@pytest.mark.parametrize("shared", ["share_all_embeddings", "share_decoder_input_output_embed"])
+def test_embeddings_that_differ_in_a_file_are_not_made_one(build, build_stock, shared):
+    model = build(6, finetune_from_model="dense.pt", **{shared: True})
+    apart, one = (build_stock(**flags).state_dict() for flags in ({}, {shared: True}))
+    model._stage = Stage.CHECKED
+    with pytest.raises(CommandExit, match="differ in the checkpoint, and are one in this model"):
+        model.load_state_dict(dict(apart))
+    # On a GPU fairseq writes two equal ones.
+    model.load_state_dict({name: value.clone() for name, value in one.items()})
+
+
+def test_dropouts_have_the_names_of_fairseqs_modules(build):
+    model = build(6).eval()
+    names = [
+        *("TransformerEncoder", "TransformerDecoder", "TransformerEncoderLayer"),
+        *("TransformerDecoderLayer", "MultiheadAttention"),
+    ]
+    dropouts = [part for part in model.modules() if isinstance(part, FairseqDropout)]
+    assert {part.module_name for part in dropouts} == {*names}
+    for dropout in dropouts:
+        dropout.make_generation_fast_("x", retain_dropout=True, retain_dropout_modules=names[:1])
+    assert sum(part.apply_during_inference for part in dropouts) == 1
+
+
+@pytest.mark.parametrize("flags", [{}, {"freeze_heads_after": 0}])
+def test_a_model_can_be_pickled(build, batch, flags):
+    model = build(6, save_dir="run", **flags).eval()
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(**batch)[0], model(**batch)[0])
 
 
 def test_a_copy_of_a_model_leaves_its_task_alone(arguments, task, batch):
