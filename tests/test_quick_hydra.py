@@ -17,6 +17,7 @@ COMMANDS = {
             *("--criterion", "dsp_label_smoothed_cross_entropy", "--num-of-heads", "12,24"),
             *("--save-dir", 'it\'s a "place" = {1} $[x]', "--adam-betas", "(0.9, 0.98)"),
             *("--keep-at-least", "encoder.self=1,decoder.self=2", "--update-freq", "2,3"),
+            *("--max-tokens", "100"),
         ],
     ),
     "classifier": (
@@ -24,6 +25,7 @@ COMMANDS = {
         [
             *("data", "--task", "dsp_sentence_prediction", "--arch", "dsp_roberta_tiny"),
             *("--criterion", "dsp_sentence_prediction", "--optimizer", "dsp_adam"),
+            *("--batch-size", "8"),
         ],
     ),
     "multilingual": (
