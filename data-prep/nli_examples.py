@@ -40,8 +40,9 @@ _QUOTED = re.compile('"(?:[^"]|"")*"')
 _Row = tuple[str, str, Sequence[str]]
 """Place, label, sentences."""
 
-_MANY = 20
-"""Lines among which a label that comes once, in the first line, is taken for the name of a column.
+_EACH = 3
+"""How often the other labels of a file come, in the mean, where one that comes once, in the first
+line, is taken for the name of a column.
 """
 
 _MOST_NAMED = 5
@@ -126,7 +127,7 @@ def read_examples(path: Path) -> Iterator[Example]:
     for place, label, sentences in read(path):
         if read is _read_columns:
             quoted += sum(_QUOTED.fullmatch(cell) is not None for cell in (label, *sentences))
-        label = "_".join(label.split())
+        label = _as_label(label)
         if not label:
             raise TextError(f"{place}: the label is empty; give one, or {UNLABELLED} for none")
         yield Example(place, label, tuple(" ".join(s.split()) for s in sentences))
@@ -163,6 +164,11 @@ def _read_objects(path: Path) -> Iterator[_Row]:
         yield place, values[0], values[1:]
 
 
+def _as_label(text: str) -> str:
+    """One word, as dictionaries have it."""
+    return "_".join(text.split())
+
+
 def _label(value: Any) -> Any:
     """Numbers as text; that of a class is whole, though some writers make 1.0 of it."""
     if isinstance(value, float) and value.is_integer():
@@ -178,7 +184,7 @@ def _read_columns(path: Path) -> Iterator[_Row]:
     if names is None and {*header} & {*_LABELS, *chain(*_SENTENCES)}:
         _unknown(first[0], header)
     if names is None:
-        if first[1].startswith(("{", "[")):
+        if _is_json(first[1]):
             raise TextError(f"{first[0]}: JSON; call a file of JSON lines .jsonl")
         if len(header) not in (2, 3):
             raise TextError(
@@ -191,19 +197,27 @@ def _read_columns(path: Path) -> Iterator[_Row]:
     yield from _rows(lines, [header.index(name) for name in names], len(header))
 
 
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except ValueError:
+        return False
+
+
 def _no_header(rows: Iterator[_Row]) -> Iterator[_Row]:
     """Pass rows on, and refuse a first one whose label looks like the name of a column."""
     first = next(rows)
     yield first
-    number: Counter[str] = Counter()
+    own, number = _as_label(first[1]), Counter[str]()
     for row in rows:
-        number[row[1]] += 1
+        number[_as_label(row[1])] += 1
         yield row
     # Where most labels come once, they are no labels.
-    if number.total() >= max(_MANY, 2 * len(number)) and first[1] not in number:
+    repeat = len(number) > 1 and number.total() >= _EACH * len(number)
+    if repeat and own not in (*number, UNLABELLED):
         raise TextError(
-            f"{first[0]}: no other line has the label {first[1].strip()}. If this line names the "
-            f"columns, {_KNOWN}; if it is an example, put a line with these names before it"
+            f"{first[0]}: no other line has the label {own}. If this line names the columns, "
+            f"{_KNOWN}; if it is an example, put a line with these names before it"
         )
 
 

@@ -21,7 +21,7 @@ from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint,
 from ..checkpoints.formats import GATES
 from ..checkpoints.weights import tie_embeddings
 from ..data.batches import to_gpu
-from ..data.dataspec import data_of, refuse_other_data
+from ..data.dataspec import data_of, own_task, refuse_other_data
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.costs import resolve_costs
@@ -152,6 +152,10 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
     args.cost_budget = options.cost_budget
     args.keep_at_least, args.keep_at_most = options.keep_at_least, options.keep_at_most
     args.gate_seed = options.seed
+    task = gated.state["cfg"].get("task") or {}
+    task = vars(task) if isinstance(task, Namespace) else task
+    if task.get("_name"):
+        task["_name"] = own_task(task["_name"])
     gated.state["cfg"] |= {
         "model": args,
         "criterion": {**criterion, "_name": family.gated_criterion},

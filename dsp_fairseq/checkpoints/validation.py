@@ -74,7 +74,8 @@ def check_shared(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
         if one != name and not torch.equal(found[one], found[name]):
             raise PruningError(
                 f"{one} and {name} differ in {where}, and are one in this model: share embeddings "
-                "as there (--share-all-embeddings, --share-decoder-input-output-embed)"
+                "as there (--share-all-embeddings, --share-decoder-input-output-embed, "
+                "--untie-weights-roberta)"
             )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..checkpoints.checkpoint import load_checkpoint
 from ..data.batches import beside, load_split, split_batches, to_gpu
+from ..data.dataspec import own_task
 from ..errors import PruningError
 from ..files import read_text
 from ..progress import progress
@@ -83,9 +84,8 @@ def predict(
     if num_of_heads is not None:
         overrides["num_of_heads"] = num_of_heads
     state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint), overrides)
-    if state["cfg"].task._name == "sentence_prediction":
-        # fairseq's own task does not say its classes.
-        state["cfg"].task._name = "dsp_sentence_prediction"
+    # fairseq's own task does not say its classes.
+    state["cfg"].task._name = own_task(state["cfg"].task._name)
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
         [str(checkpoint)], state=state
     )

@@ -115,8 +115,20 @@ class GatedAttention(MultiheadAttention):
         self._fuse_again()
 
     def _fuse_again(self, *_: Any) -> None:
-        if self._qkv_weight is not None:
+        if self._qkv_weight is not None and not self._is_fused():
             self._fuse()
+
+    def _is_fused(self) -> bool:
+        """Whether all are views still; shared memory is moved with all that is in it."""
+
+        def place(tensor: Any) -> int:
+            return int(tensor.untyped_storage().data_ptr())
+
+        return all(
+            place(getattr(linear, name)) == place(whole)
+            for name, whole in (("weight", self._qkv_weight), ("bias", self._qkv_bias))
+            for linear in (self.q_proj, self.k_proj, self.v_proj)
+        )
 
     def prepare_for_onnx_export_(self) -> None:
         raise PruningError("ONNX export of a gated transformer is not supported")

@@ -6,7 +6,7 @@ import copy
 import inspect
 import logging
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -73,8 +73,7 @@ class HeadPruningMixin(FairseqHooks):
     distillation: Distillation | None = None
     _of_training = ("_check_start", "_read_teacher", "_sample")
     """Functions that fairseq-train's task is in; a copy of a model, or a pickle, has none."""
-    _check_start: Callable[[], None] = staticmethod(lambda: None)
-    _read_teacher: Callable[[], Distillation | None] = staticmethod(lambda: None)
+    _is_copy = False
 
     def __init__(self, args: Any, *modules: nn.Module) -> None:
         super().__init__(args, *modules)
@@ -138,6 +137,10 @@ class HeadPruningMixin(FairseqHooks):
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in self._of_training}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._is_copy, self._stage = True, max(self._stage, Stage.CHECKED)
+
     # ---- training
 
     def on_training_planned(self) -> None:
@@ -146,6 +149,8 @@ class HeadPruningMixin(FairseqHooks):
         self.distillation = self._read_teacher()
 
     def on_training_started(self, loaded: bool) -> None:
+        if self._is_copy:
+            raise PruningError("a copy of a model cannot be trained: build it from its checkpoint")
         self._hold_empty_sites()
         if not isinstance(self.head_gates, HeadGates):
             return
@@ -310,7 +315,8 @@ def _name_dropouts(model: nn.Module) -> None:
                 bases = (
                     cls for cls in type(module).__mro__ if cls.__module__.startswith("fairseq.")
                 )
-                part.module_name = next(bases).__name__.removesuffix("Base")
+                name = next((cls.__name__ for cls in bases), part.module_name)
+                part.module_name = name.removesuffix("Base")
 
 
 def _refuse_all_heads(weights: dict[str, Tensor]) -> None:

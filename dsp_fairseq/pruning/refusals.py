@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
 
+from ..data.dataspec import own_task
 from ..errors import PruningError, exits_in_one_line
 from ..heads.family import Family, model_name
 from .criterion import GateCriterionMixin
@@ -105,10 +106,11 @@ def refuse_training(args: Any, family: Family) -> None:
 
 
 def refuse_other_criterion(args: Any, family: Family) -> None:
-    """Refuses a criterion that knows nothing of gates.
+    """Refuses a criterion that knows nothing of gates, and with ours a task that checks nothing.
 
     Raises:
-        PruningError: it is no :class:`GateCriterionMixin`, and the model has all its heads.
+        PruningError: it is no :class:`GateCriterionMixin`, and the model has all its heads; or it
+            is, and this package has a task of its own for that of fairseq.
     """
     criterion = training_flag(args, "criterion")
     known = CRITERION_REGISTRY.get(criterion, GateCriterionMixin)
@@ -117,6 +119,12 @@ def refuse_other_criterion(args: Any, family: Family) -> None:
         raise PruningError(
             f"--criterion {criterion} would leave out the penalties of the gates and the checks "
             f"of the loss: use --criterion {family.gated_criterion}"
+        )
+    task = training_flag(args, "task")
+    if issubclass(known, GateCriterionMixin) and task and own_task(task) != task:
+        raise PruningError(
+            f"--task {task} would not keep in checkpoints what their data was: use --task "
+            f"{own_task(task)}"
         )
 
 

@@ -252,7 +252,7 @@ class DspSentencePredictionCriterion(GateCriterionMixin, SentencePredictionCrite
 
     @exits_in_one_line
     def __init__(self, cfg: CriterionConfig, task: Any) -> None:
-        if not isinstance(task, DspSentencePredictionTask):
+        if not hasattr(task, "label_dictionary"):
             raise PruningError(
                 "--criterion dsp_sentence_prediction is for --task dsp_sentence_prediction"
             )

@@ -794,6 +794,8 @@ CLASSIFIER_CASES = [
          "use --criterion dsp_sentence_prediction", None),
         ("fairseq's own criterion, by default", "--criterion cross_entropy",
          "use --criterion dsp_sentence_prediction", None),
+        ("fairseq's own task of classes", "--task sentence_prediction",
+         "use --task dsp_sentence_prediction", None),
         ("batches that are smaller than an input", "--max-tokens-valid 3",
          "should not exceed max_tokens=3: give a larger --max-tokens", None),
         ("fairseq's own pruning of heads", "--mha-heads-to-keep 2",

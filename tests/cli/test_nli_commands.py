@@ -107,7 +107,7 @@ def test_the_dense_shape_knows_nothing_of_this_package(trained, pairs, tmp_path,
     assert "accuracy" in tables[0] and tables[0] == tables[1]
 
 
-def test_predictions_of_fairseqs_own_classifier(run, pairs, tmp_path, capsys):
+def test_predictions_and_rankings_of_fairseqs_own_classifier(run, pairs, tmp_path, capsys):
     shape = {"layers": 1, "embed-dim": 8, "ffn-embed-dim": 8, "attention-heads": 2}
     flags = [part for name, size in shape.items() for part in (f"--encoder-{name}", str(size))]
     outcome = run(
@@ -117,8 +117,19 @@ def test_predictions_of_fairseqs_own_classifier(run, pairs, tmp_path, capsys):
         *("--max-update", "1", "--num-workers", "0", "--save-dir", tmp_path),
     )
     assert outcome.status == 0, outcome.message or outcome.log
-    predict.main([str(tmp_path / "checkpoint_last.pt"), "--data", str(pairs), "--cpu"])
+    stock = tmp_path / "checkpoint_last.pt"
+    predict.main([str(stock), "--data", str(pairs), "--cpu"])
     assert re.search(r"accuracy .* of 12", capsys.readouterr().out)
+    for method in ("michel", "random"):
+        few, output = ("--num-of-heads", "1", "--cpu"), tmp_path / f"{method}.pt"
+        rank_heads.main(
+            [str(stock), "--data", str(pairs), "--method", method, *few, "--output", str(output)]
+        )
+        predict.main([str(output), "--data", str(pairs), "--cpu"])
+        assert re.search(r"accuracy .* of 12", capsys.readouterr().out)
+    assert (
+        torch.load(output, weights_only=False)["cfg"]["task"]["_name"] == "dsp_sentence_prediction"
+    )
 
 
 def test_a_format_that_is_for_translation_only(trained, tmp_path):

@@ -115,8 +115,11 @@ def test_a_header_of_other_names_is_no_example(write, tmp_path, refusal, header)
     assert f"x.tsv, line 1: no other line has the label {header[0]}. If this line names" in said
     known = ("label", *(["text"], ["premise", "hypothesis"])[len(header) - 2])
     assert len(list(read_examples(write("y.tsv", [known, *rows])))) == 30
-    # A first example whose label comes again is one.
-    assert len(list(read_examples(write("z.tsv", [rows[0], *rows])))) == 31
+    # A first example whose label comes again is one, in any spelling, and so is one without label.
+    for label in ("A", " A ", "-"):
+        found = list(read_examples(write("z.tsv", [(label, *rows[0][1:]), *rows])))
+        assert len(found) == 31
+    assert len(list(read_examples(write("z.tsv", [("[A]", *rows[0][1:])] * 2)))) == 2
 
 
 @pytest.mark.parametrize(

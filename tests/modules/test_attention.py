@@ -154,6 +154,14 @@ def test_weights_loaded_after_a_change_of_fast_generation_count(change, assign):
     torch.testing.assert_close(module(x, x, x)[0], other(x, x, x)[0])
 
 
+def test_shared_memory_stays_shared():
+    module = _self_attention()
+    module.make_generation_fast_()
+    module.share_memory()
+    module.load_state_dict(module.state_dict())
+    assert all(tensor.is_shared() for tensor in (*module.parameters(), *module.buffers()))
+
+
 def test_heads_closed_after_fast_generation_are_closed():
     module, other, x = _self_attention(), _self_attention(kept=(2,)), torch.randn(5, 3, 16)
     expected = other(x, x, x)[0]

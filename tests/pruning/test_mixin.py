@@ -13,6 +13,7 @@ from dsp_fairseq.errors import CommandExit
 from dsp_fairseq.estimators import ESTIMATORS
 from dsp_fairseq.models.transformer import DspTransformerModel
 from dsp_fairseq.pruning.hooks import Stage
+from dsp_fairseq.pruning.mixin import _name_dropouts
 
 
 def test_closed_heads_get_no_gradient_after_the_freeze(build, batch):
@@ -177,10 +178,25 @@ def test_dropouts_have_the_names_of_fairseqs_modules(build):
 
 
 @pytest.mark.parametrize("flags", [{}, {"freeze_heads_after": 0}])
-def test_a_model_can_be_pickled(build, batch, flags):
+def test_a_model_can_be_pickled_and_copied(build, batch, flags):
     model = build(6, save_dir="run", **flags).eval()
-    again = pickle.loads(pickle.dumps(model))
-    assert torch.equal(again(**batch)[0], model(**batch)[0])
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert torch.equal(again(**batch)[0], model(**batch)[0])
+        assert sum(p.numel() for p in again.parameters()) > 0
+        with pytest.raises(CommandExit, match="a copy of a model cannot be trained"):
+            again.train()(**batch)
+
+
+def test_a_module_of_somebody_else_has_dropout(build):
+    class Adapter(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout = FairseqDropout(0.1, module_name="Adapter")
+
+    model = build(6)
+    model.adapter = Adapter()
+    _name_dropouts(model)
+    assert model.adapter.dropout.module_name == "Adapter"
 
 
 def test_a_copy_of_a_model_leaves_its_task_alone(arguments, task, batch):
