@@ -99,6 +99,15 @@ def _self_attention(heads=4, kept=(0, 2, 3)):
     return module
 
 
+def _of_other_weights():
+    module = _self_attention()
+    module.remove_closed_heads()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_()
+    return module
+
+
 def _decode(module, x):
     state: dict = {}
     return torch.cat([module(step, step, step, incremental_state=state)[0] for step in x.split(1)])
@@ -118,12 +127,8 @@ def test_fast_generation_projects_once_and_gives_the_same():
 
 
 def test_weights_loaded_after_fast_generation_count():
-    module, other, x = _self_attention(), _self_attention(), torch.randn(5, 3, 16)
+    module, other, x = _self_attention(), _of_other_weights(), torch.randn(5, 3, 16)
     module.make_generation_fast_()
-    other.remove_closed_heads()
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.normal_()
     module.load_state_dict(other.state_dict())
     torch.testing.assert_close(module(x, x, x)[0], other(x, x, x)[0])
 
@@ -140,12 +145,8 @@ def test_weights_loaded_after_fast_generation_count():
 )
 @pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
 def test_weights_loaded_after_a_change_of_fast_generation_count(change, assign):
-    module, other, x = _self_attention(), _self_attention(), torch.randn(5, 3, 16)
+    module, other, x = _self_attention(), _of_other_weights(), torch.randn(5, 3, 16)
     module.make_generation_fast_()
-    other.remove_closed_heads()
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.normal_()
     module = change(module)
     dtype = module.out_proj.weight.dtype
     weights = {name: value.to(dtype) for name, value in other.state_dict().items()}
