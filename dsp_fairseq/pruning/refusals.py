@@ -121,10 +121,10 @@ def refuse_other_criterion(args: Any, family: Family) -> None:
             f"of the loss: use --criterion {family.gated_criterion}"
         )
     task = training_flag(args, "task")
-    if issubclass(known, GateCriterionMixin) and task and own_task(task) != task:
+    own = task and own_task(task)
+    if issubclass(known, GateCriterionMixin) and own != task:
         raise PruningError(
-            f"--task {task} would not keep in checkpoints what their data was: use --task "
-            f"{own_task(task)}"
+            f"--task {task} would not keep in checkpoints what their data was: use --task {own}"
         )
 
 
