@@ -30,7 +30,7 @@ SIDES = ("dense", "frozen", "exported", "none")
 _TASK = "dsp_sentence_prediction"
 _RECIPE = [
     *("--task", _TASK, "--num-classes", "3", "--init-token", "0", "--lr", "1e-4"),
-    *("--batch-size", "32", "--cpu", "--distributed-world-size", "1"),
+    *("--batch-size", "32", "--distributed-world-size", "1"),
 ]
 
 
@@ -76,7 +76,7 @@ class Bench:
         """One of :data:`SIDES`, ready to classify."""
         if side == "dense":
             config = self.stock()
-            return self.build(config, config.model).eval()
+            return benchmark.place(self.args, self.build(config, config.model)).eval()
         config = self.configure(0 if side == "none" else int(mask.sum()))
         arguments, weights = config.model, dict(self.weights)
         if side == "frozen":
@@ -86,7 +86,7 @@ class Bench:
             arguments, weights = checkpoint.state["cfg"]["model"], checkpoint.weights
         model = self.build(config, arguments)
         model.load_state_dict(weights)
-        return model.eval()
+        return benchmark.place(self.args, model).eval()
 
     def classify(self, model: nn.Module, inputs: int) -> Callable[[int], None]:
         """Classifies one batch; the round chooses which."""
@@ -97,6 +97,7 @@ class Bench:
             self.dictionary.nspecial, len(self.dictionary), size, generator=draw
         )
         batches[..., 0], batches[..., -1] = self.dictionary.bos(), self.dictionary.eos()
+        batches = batches.to(self.args.device)
 
         @torch.inference_mode()
         def forward(number: int) -> None:
@@ -110,6 +111,7 @@ class Bench:
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
     parser.add_argument("--shape", choices=SHAPES, default="minilm")
+    benchmark.add_device(parser)
     benchmark.add_masks(parser)
     parser.add_argument("--inputs", type=int, nargs="+", default=[32, 1], help="batch sizes")
     parser.add_argument("--length", type=int, default=40, help="tokens of an input")
@@ -128,7 +130,8 @@ def main() -> None:
                 seconds = benchmark.interleave(sides, args.repeats, warm_up=2)
                 print(
                     f"{args.shape}, K = {budget} of {n}, {kind} mask, batch {inputs}, "
-                    f"{args.length} tokens, {args.threads} threads, {args.repeats} rounds"
+                    f"{args.length} tokens, {benchmark.describe_device(args)}, "
+                    f"{args.repeats} rounds"
                 )
                 benchmark.print_speeds(seconds, budget / n)
                 figures.append({"K": budget, "mask": kind, "inputs": inputs, "seconds": seconds})

@@ -22,6 +22,7 @@ from typing import Any
 import benchmark
 import torch
 from fairseq.sequence_generator import SequenceGenerator
+from fairseq.utils import move_to_cuda
 from torch import Tensor, nn
 
 from dsp_fairseq.analysis.head_map import read_head_map
@@ -68,7 +69,7 @@ class Bench:
             arguments = config.model
         model = benchmark.make_task(config, self.dictionary).build_model(arguments)
         model.load_state_dict(weights)
-        model.eval()
+        benchmark.place(self.args, model).eval()
         if side == "masked":
             _multiply_by_zero(model, self.layout, mask)
         model.make_generation_fast_(need_attn=False)
@@ -88,10 +89,12 @@ class Bench:
             max_len_b=self.args.length,
             min_len=self.args.length,
         )
+        tokens = sentences * self.args.length
         batches = [
-            benchmark.make_batch(self.dictionary, sentences * self.args.length, seed, sentences)
-            for seed in range(4)
+            benchmark.make_batch(self.dictionary, tokens, seed, sentences) for seed in range(4)
         ]
+        if self.args.device == "cuda":
+            batches = move_to_cuda(batches)
         return lambda number: generator.generate([model], batches[number % len(batches)])
 
     def ctranslate2(
@@ -132,7 +135,9 @@ def _multiply_by_zero(model: nn.Module, layout: HeadLayout, mask: Tensor) -> Non
     for site, gate in layout.split(mask).items():
         attention = model.get_submodule(site.module_name)
         scale = gate.repeat_interleave(attention.head_dim)
-        attention.out_proj.register_forward_pre_hook(lambda _, x, scale=scale: (x[0] * scale,))
+        attention.out_proj.register_forward_pre_hook(
+            lambda _, x, scale=scale: (x[0] * scale.to(x[0]),)
+        )
 
 
 def _peak_memory(args: Namespace, side: str, budget: int, mask: Tensor) -> float:
@@ -170,6 +175,7 @@ def _status(name: str) -> float:
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=7)
     parser.add_argument("--shape", choices=benchmark.SHAPES, default="tiny")
+    benchmark.add_device(parser)
     benchmark.add_masks(parser)
     parser.add_argument("--heads-of", type=Path, nargs="+", default=[], metavar="CHECKPOINT",
                         help="also those heads that models of this shape keep")  # fmt: skip
@@ -181,6 +187,8 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="also measure peak memory (Linux)")
     args = parser.parse_args()
     benchmark.prepare(args)
+    if args.device == "cuda" and (args.memory or args.ctranslate2):
+        raise PruningError("--memory and --ctranslate2 measure on the CPU: leave --device out")
     bench = Bench(args)
     n = bench.layout.num_heads
     figures = []
@@ -196,7 +204,7 @@ def main() -> None:
             seconds = benchmark.interleave(sides, args.repeats, warm_up=2)
             print(
                 f"{args.shape}, K = {budget} of {n}, {kind} mask, batch {sentences}, "
-                f"beam {args.beam}, {args.length} tokens, {args.threads} threads, "
+                f"beam {args.beam}, {args.length} tokens, {benchmark.describe_device(args)}, "
                 f"{args.repeats} rounds"
             )
             benchmark.print_speeds(seconds, budget / n)

@@ -39,7 +39,7 @@ def make_trainer(args: Namespace, dictionary: Any, backend: str, after: int) -> 
     """A trainer of the gated model in this process of several."""
     config = benchmark.configure(
         *(args.shape, True, "--num-of-heads", str(args.num_of_heads)),
-        *("--freeze-heads-after", str(after), "--ddp-backend", backend),
+        *("--freeze-heads-after", str(after), "--ddp-backend", backend, "--cpu"),
     )
     task = benchmark.make_task(config, dictionary)
     model, criterion = task.build_model(config.model), task.build_criterion(config.criterion)

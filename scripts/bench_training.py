@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,30 +17,37 @@ import benchmark
 import torch
 from fairseq.trainer import Trainer
 
+from dsp_fairseq.errors import PruningError, exits_in_one_line
 
-def make_trainer(shape: str, dictionary, flags: Sequence[str] = ()) -> Trainer:
+
+def make_trainer(args: Namespace, dictionary, flags: Sequence[str] = ()) -> Trainer:
     """A trainer of the stock model, or of the gated one if there are flags."""
-    config = benchmark.configure(shape, bool(flags), *flags)
+    device = ["--cpu"] if args.device == "cpu" else []
+    if args.precision == "fp16":
+        device += ["--fp16", "--fp16-no-flatten-grads"]
+    config = benchmark.configure(args.shape, bool(flags), *device, *flags)
+    # fairseq-train's --bf16 is a TPU's.
+    config.common.bf16 = args.precision == "bf16"
     task = benchmark.make_task(config, dictionary)
     model = task.build_model(config.model)
     return Trainer(config, task, model, task.build_criterion(config.criterion))
 
 
-def make_trainers(shape: str, budget: int, dictionary) -> dict[str, Trainer]:
+def make_trainers(args: Namespace, budget: int, dictionary) -> dict[str, Trainer]:
     """A trainer per side."""
-    stock = make_trainer(shape, dictionary)
+    stock = make_trainer(args, dictionary)
     gated = ["--num-of-heads", str(budget), "--freeze-heads-after"]
     trainers = {
         "stock": stock,
-        "gated": make_trainer(shape, dictionary, [*gated, str(10**6)]),
-        "frozen": make_trainer(shape, dictionary, [*gated, "0"]),
+        "gated": make_trainer(args, dictionary, [*gated, str(10**6)]),
+        "frozen": make_trainer(args, dictionary, [*gated, "0"]),
     }
     with tempfile.TemporaryDirectory() as folder:
         teacher = Path(folder) / "teacher.pt"
         torch.save({"cfg": {"model": stock.cfg.model}, "model": stock.model.state_dict()}, teacher)
         distilled = ["--distill-from", str(teacher)]
         for name, after in (("gated", 10**6), ("frozen", 0)):
-            trainer = make_trainer(shape, dictionary, [*gated, str(after), *distilled])
+            trainer = make_trainer(args, dictionary, [*gated, str(after), *distilled])
             list(trainer.model.parameters())  # as fairseq-train counts them: the teacher is read
             trainers[f"{name}, taught"] = trainer
     return trainers
@@ -54,14 +61,18 @@ def add_size(parser: ArgumentParser) -> None:
     parser.add_argument("--vocabulary", type=int, default=8000)
 
 
+@exits_in_one_line
 def main() -> None:
     parser = benchmark.parser(__doc__.split("\n")[0], repeats=15)
     add_size(parser)
+    benchmark.add_device(parser)
     args = parser.parse_args()
+    if args.device == "cpu" and args.precision == "fp16":
+        raise PruningError(f"--precision {args.precision} trains on a GPU only: add --device cuda")
     benchmark.prepare(args)
     dictionary = benchmark.make_dictionary(args.vocabulary)
     budget = args.num_of_heads or benchmark.HEADS[args.shape] // 4
-    trainers = make_trainers(args.shape, budget, dictionary)
+    trainers = make_trainers(args, budget, dictionary)
     batches = [benchmark.make_batch(dictionary, args.tokens, seed) for seed in range(8)]
 
     def step(trainer: Trainer):
@@ -72,7 +83,7 @@ def main() -> None:
     )
     print(
         f"one update of {args.tokens} tokens, {args.shape}, K = {budget} of "
-        f"{benchmark.HEADS[args.shape]}, {args.threads} threads, {args.repeats} rounds"
+        f"{benchmark.HEADS[args.shape]}, {benchmark.describe_device(args)}, {args.repeats} rounds"
     )
     figures = {}
     for name, values in seconds.items():

@@ -21,7 +21,7 @@ from fairseq.data import Dictionary
 from fairseq.data.language_pair_dataset import collate
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
-from torch import Tensor
+from torch import Tensor, nn
 
 import dsp_fairseq  # noqa: F401
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
@@ -47,10 +47,11 @@ _STOCK_FLAGS = {
     ],
     "iwslt": ["--arch", "transformer_iwslt_de_en"],
 }
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _RECIPE = [
     *("--share-all-embeddings", "--dropout", "0.3", "--label-smoothing", "0.1", "--lr", "5e-4"),
     *("--lr-scheduler", "inverse_sqrt", "--adam-betas", "(0.9, 0.98)", "--weight-decay", "1e-4"),
-    *("--max-tokens", "4096", "--cpu", "--distributed-world-size", "1"),
+    *("--max-tokens", "4096", "--distributed-world-size", "1"),
     # No training in the current folder is gone on with.
     *("--save-dir", ""),
 ]
@@ -151,6 +152,11 @@ def exported(
     return pruned_checkpoint(Checkpoint(path, state), head_map, path)
 
 
+def place(args: Namespace, model: nn.Module) -> nn.Module:
+    """The model on the device and in the precision that the flags name."""
+    return model.to(args.device, PRECISIONS[args.precision])
+
+
 def interleave(
     sides: Mapping[str, Callable[[int], None]], repeats: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
@@ -171,6 +177,8 @@ def interleave(
         for name in order:
             start = time.perf_counter()
             sides[name](round_number)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if round_number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
         print(f"\rround {round_number + 1} of {warm_up + repeats}", end="", file=sys.stderr)
@@ -213,6 +221,18 @@ def parser(description: str, repeats: int) -> argparse.ArgumentParser:
     return result
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The flags of those that run on a GPU too."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+
+
+def describe_device(args: Namespace) -> str:
+    """What the figures were measured on, in words."""
+    name = torch.cuda.get_device_name() if args.device == "cuda" else f"{args.threads} threads"
+    return f"{name}, {args.precision}"
+
+
 def _new_file(text: str) -> Path:
     path = Path(text)
     try:
@@ -229,7 +249,13 @@ def add_masks(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(args: Namespace) -> None:
-    """Pins the threads and the seed, and silences fairseq."""
+    """Pins the threads and the seed, and silences fairseq.
+
+    Raises:
+        PruningError: the device is not there.
+    """
+    if getattr(args, "device", "cpu") == "cuda" and not torch.cuda.is_available():
+        raise PruningError("--device cuda: PyTorch finds no GPU here")
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     logging.disable(logging.WARNING)

@@ -16,13 +16,22 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no G
 
 
 def _check(path, log):
-    losses = [float(loss) for loss in re.findall(r"train \| epoch \d+ \| loss (\S+)", log)]
+    losses = [
+        float(loss) for loss in re.findall(r'(?:epoch \d+ \| loss |"train_loss": ")([^" ]+)', log)
+    ]
     assert losses and all(map(math.isfinite, losses))
     state = torch.load(path, weights_only=True)["model"]
     assert state["head_gates.importance"].dtype == torch.float32
     assert state["head_gates.importance"].abs().max() > 0
     assert state["head_gates.mask"].sum() == 6
     assert state["head_gates.frozen"] == 1
+
+
+def test_the_check_in_32_bits_on_a_cpu(train, tmp_path):
+    """So that what is asked of 16 bits is known to hold in 32."""
+    outcome = train(tmp_path, "--max-update", "12")
+    assert outcome.status == 0, outcome.message
+    _check(tmp_path / "checkpoint_last.pt", outcome.log)
 
 
 @pytest.mark.gpu
@@ -38,12 +47,18 @@ def test_sixteen_bits_by_fairseq_train(train, tmp_path, flags):
     _check(tmp_path / "checkpoint_last.pt", outcome.log)
 
 
-@pytest.mark.gpu
-@NO_GPU
-def test_bf16_by_hydra(corpus, warm, tmp_path):
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"common.cpu": "true"},
+        pytest.param({"common.bf16": "true"}, marks=(pytest.mark.gpu, NO_GPU)),
+    ],
+    ids=("fp32", "bf16"),
+)
+def test_training_by_hydra(corpus, warm, tmp_path, flags):
     overrides = {
+        **flags,
         "common.user_dir": USER_DIR,
-        "common.bf16": "true",
         "task.data": corpus,
         "model.num_of_heads": 6,
         "+model.encoder_layers": 2,
