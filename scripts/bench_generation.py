@@ -25,8 +25,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from fairseq.utils import move_to_cuda
 from torch import Tensor, nn
 
-from dsp_fairseq.analysis.head_map import read_head_map
-from dsp_fairseq.checkpoints.checkpoint import Checkpoint
+from dsp_fairseq.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from dsp_fairseq.checkpoints.weights import without_gates, zero_weights
 from dsp_fairseq.errors import PruningError, exits_in_one_line
 from dsp_fairseq.export.ctranslate2 import write_ctranslate2
@@ -160,7 +159,7 @@ def _masks(args: Namespace, layout: HeadLayout) -> Iterator[tuple[str, Tensor]]:
         for kind in args.masks:
             yield kind, benchmark.make_mask(layout, budget, kind)
     for path in args.heads_of:
-        head_map = read_head_map(path)
+        head_map = load_checkpoint(path).head_map()
         if (head_map.layout.sites, head_map.layout.heads) != (layout.sites, layout.heads):
             raise PruningError(f"{path} has {head_map.layout}, --shape {args.shape} has {layout}")
         yield str(path), head_map.mask

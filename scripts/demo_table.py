@@ -7,13 +7,13 @@ import argparse
 import re
 from pathlib import Path
 
-from dsp_fairseq.analysis.head_map import read_head_map
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.evaluation.bleu import score_file
 
 
 def describe(run: Path, data: Path) -> list[str]:
     """One row: heads, heads kept in the layers of each kind of site, BLEU, training time."""
-    heads = read_head_map(run / "checkpoint_best.pt")
+    heads = load_checkpoint(run / "checkpoint_best.pt").head_map()
     kept = heads.layout.kept(heads.mask)
     per_kind = [
         " ".join(str(len(numbers)) for site, numbers in kept.items() if site.kind == kind)

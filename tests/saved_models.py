@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli import heads
+from dsp_fairseq.heads.head_map import HeadMap
 from dsp_fairseq.heads.layout import DECODER_CROSS, DECODER_SELF, ENCODER_SELF
 from dsp_fairseq.models.transformer import DspTransformerModel
 
@@ -29,6 +32,11 @@ SHAPE = (
 def stored_weights(path) -> dict[str, torch.Tensor]:
     """The weights in a checkpoint."""
     return torch.load(path, weights_only=True)["model"]
+
+
+def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
+    """Which heads a checkpoint keeps."""
+    return load_checkpoint(path).head_map(num_of_heads)
 
 
 def stored_config(model, **more: Any) -> Namespace:

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from ..checkpoints.checkpoint import load_checkpoint
 from ..heads.head_map import HeadMap
 from ..heads.layout import Site
-
-
-def read_head_map(path: Path, num_of_heads: int | str | None = None) -> HeadMap:
-    """As :meth:`Checkpoint.head_map <dsp_fairseq.checkpoints.checkpoint.Checkpoint.head_map>`."""
-    return load_checkpoint(path).head_map(num_of_heads)
-
-
-# ---- text and JSON
 
 
 def render_text(head_map: HeadMap) -> str:

@@ -6,9 +6,9 @@ import re
 
 import pytest
 import torch
+from saved_models import read_head_map
 
 from dsp_fairseq.analysis.average import average_checkpoints, newest_checkpoints
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli.average import main
 from dsp_fairseq.errors import CommandExit, PruningError

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from saved_models import printed_heads
+from saved_models import printed_heads, read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map, to_json
+from dsp_fairseq.analysis.head_map import to_json
 from dsp_fairseq.heads.layout import Site
 
 # ---- text and JSON

@@ -13,9 +13,8 @@ import torch
 from fairseq.distributed.utils import _TensorPlaceholder
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from omegaconf import OmegaConf
-from saved_models import stored_config
+from saved_models import read_head_map, stored_config
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint, load_checkpoint, peek
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads.family import family_of

@@ -9,8 +9,8 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.checkpoints.formats import FORMAT, FORMAT_KEY, format_of
 from dsp_fairseq.errors import CommandExit, PruningError

@@ -6,9 +6,8 @@ import json
 
 import pytest
 import torch
-from saved_models import printed_heads, stored_config
+from saved_models import printed_heads, read_head_map, stored_config
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.analysis.head_plot import render_plot
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.heads.layout import DECODER_CROSS, ENCODER_SELF, Site

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from saved_models import PickledCode
+from saved_models import PickledCode, read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.errors import PruningError
 
 

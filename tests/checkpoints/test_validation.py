@@ -6,8 +6,8 @@ from argparse import Namespace
 
 import pytest
 import torch
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.validation import check_tensors
 from dsp_fairseq.errors import CommandExit, PruningError
 

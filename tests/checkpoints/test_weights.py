@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.formats import FORMAT
 from dsp_fairseq.checkpoints.weights import (
     count_bytes,

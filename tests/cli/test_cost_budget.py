@@ -8,8 +8,8 @@ import re
 import pytest
 import torch
 import yaml
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.checkpoints.formats import trained_budgets
 from dsp_fairseq.cli import average as average_command

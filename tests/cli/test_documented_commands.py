@@ -23,8 +23,7 @@ from documentation import PAGES, ROOT, blocks, commands
 from made_up_sweep import make_sweep
 from pretrained import LABELS, config_of, tensors_of, write_pretrained
 from reader import TINY, Reader
-
-from dsp_fairseq.analysis.head_map import read_head_map
+from saved_models import read_head_map
 
 THIS = "tests/cli/test_documented_commands.py"
 PAGE_TESTS = {

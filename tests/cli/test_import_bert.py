@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from pretrained import WORDS, config_of, tensors_of, write_pretrained
+from saved_models import read_head_map
 from tiny_data import LABELS, write_pairs
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.cli import import_bert, rank_heads
 from dsp_fairseq.errors import CommandExit
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from saved_models import read_head_map
 from tiny_data import LABELS, write_pairs
 
 from dsp_fairseq import USER_DIR
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.analysis.ranking import LEARNED, RANKINGS
 from dsp_fairseq.cli import average, export, heads, predict, prune, rank_heads
 from dsp_fairseq.errors import CommandExit

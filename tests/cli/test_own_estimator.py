@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from saved_models import read_head_map
 from torch import Tensor
 
 from dsp_fairseq.__main__ import flags_help
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.estimators import ESTIMATORS, Estimator, Option
 
 

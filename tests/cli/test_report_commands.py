@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from sacrebleu.metrics import BLEU, CHRF
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.cli import report as report_command
 from dsp_fairseq.evaluation.generated import read_generated
 

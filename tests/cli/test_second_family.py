@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from saved_models import read_head_map
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.cli import average, export, heads, prune
 
 FAMILY = Path(__file__).parents[1] / "second_family"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from saved_models import CASES, rebuild
+from saved_models import CASES, read_head_map, rebuild
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.export.export import export_checkpoint
 

@@ -17,9 +17,9 @@ from pretrained import (
     tensors_of,
     write_pretrained,
 )
+from saved_models import read_head_map
 from tiny_data import write_pairs
 
-from dsp_fairseq.analysis.head_map import read_head_map
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
 from dsp_fairseq.cli.import_bert import render
 from dsp_fairseq.errors import CommandExit, PruningError
