@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported, refuse_worst_checkpoint
-from .commands import rank_command, train_flags
+from .commands import commands_of, rank_command, train_flags
 from .evaluation import evaluation_of
 from .flags import arguments_of, parse
 from .processes import search_path
@@ -62,11 +64,17 @@ def check_names(run: Run) -> None:
 
 
 def check_machine(run: Run) -> None:
-    """Checks that there are as many GPUs as the recipe needs.
+    """Checks that there are as many GPUs as the recipe needs, and the commands of the run.
 
     Raises:
-        PruningError: the recipe needs GPUs that are not there.
+        PruningError: the recipe needs GPUs that are not there, or a command is not installed.
     """
+    for name in sorted({command[0] for command in commands_of(run)}):
+        if which(name, path=search_path()) is None:
+            raise PruningError(
+                f"there is no {name} beside {sys.executable} or on the PATH: add the folder to the "
+                "PATH in which pip installed the commands of fairseq"
+            )
     train, gpus = run.recipe.train, torch.cuda.device_count()
     if train.get("fp16") and not gpus:
         raise PruningError(f"recipe {run.recipe.name} trains with --fp16, which needs a GPU")

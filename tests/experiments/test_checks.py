@@ -14,6 +14,7 @@ from dsp_fairseq.experiments.checks import (
     check_evaluation,
     check_flags,
     check_folder,
+    check_machine,
     check_names,
     check_start,
     prepare_data,
@@ -61,6 +62,18 @@ def test_a_folder_that_fairseq_takes_for_two_files_is_refused_before_training(re
     check_names(Run(recipe(), tmp_path / "a b'[c]"))
     with pytest.raises(PruningError, match=r"fairseq cannot read checkpoints from .*a:b"):
         check_names(Run(recipe(), tmp_path / "a:b"))
+
+
+def test_commands_that_are_not_installed_are_named_before_anything_is_made(
+    recipe, tmp_path, monkeypatch
+):
+    run = Run(recipe(), tmp_path / "run")
+    check_machine(run)
+    # As where pip was given a --target that is not on the PATH.
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PruningError, match=r"there is no fairseq-\w+ beside .*: add the folder"):
+        check_machine(run)
 
 
 def test_missing_data_is_made_once_by_the_recipes_own_command(recipe, tmp_path, capfd):
