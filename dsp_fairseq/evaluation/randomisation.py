@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest, Result
@@ -80,11 +81,24 @@ class Texts:
         # Beside them sacreBLEU returns the systems' names under another key.
         results = [result for result in scores["BLEU"] if isinstance(result, Result)]
         base, signature = results[0].score, f"BLEU|{signatures['BLEU']}"
-        tests = {}
+        tests, metric = {}, self._metric(baseline)
         for name, result in zip(systems, results[1:], strict=True):
             # sacreBLEU counts the exchanges that make more than the difference found. Where few
             # sentences differ, many make just as much: of m, two of 2 ** m at the least.
-            m = sum(one != other for one, other in zip(expected, systems[name], strict=True))
+            m = _differing(metric, expected, systems[name], references)
             p = max(result.p_value or 0.0, min(1.0, 2.0 ** (1 - m)))
-            tests[name] = Paired(result.score - base, p, signature)
+            tests[name] = Paired(result.score - base, 1.0 if result.score == base else p, signature)
         return tests
+
+
+def _differing(
+    metric: BLEU, one: Sequence[str], other: Sequence[str], references: Sequence[str]
+) -> int:
+    """How many sentences count otherwise in the two; another wrong word counts the same."""
+
+    def counts(text: str, reference: str) -> tuple[Any, ...]:
+        score = metric.corpus_score([text], [[reference]])
+        return tuple(score.counts), tuple(score.totals), score.sys_len, score.ref_len
+
+    triples = zip(one, other, references, strict=True)
+    return sum(a != b and counts(a, its) != counts(b, its) for a, b, its in triples)

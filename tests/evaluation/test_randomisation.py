@@ -47,19 +47,44 @@ def test_without_plain_text_the_tests_are_not_on_what_was_scored(outputs):
     assert "tokenised text, since the data is not there as it was" in tests.method
 
 
-@pytest.mark.parametrize(("differ", "least"), [(0, 1.0), (1, 1.0), (2, 0.5), (5, 0.0625)])
-def test_few_sentences_that_differ_say_little(tmp_path, differ, least):
-    """Of m sentences, exchanges make 2 ** m outputs, of which two are as far apart as the given."""
-    references = [" ".join(WORDS[i % 9 : i % 9 + 6]) for i in range(40)]
-    worse = [line.replace("word", "w", 1) for line in references]
+REFERENCES = [" ".join(WORDS[i % 9 : i % 9 + 6]) for i in range(40)]
+WORSE = [line.replace("word", "w", 1) for line in REFERENCES]
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Compares two translations of :data:`REFERENCES`."""
 
     def write(name, hypotheses):
-        pairs = zip(references, hypotheses, strict=True)
+        pairs = zip(REFERENCES, hypotheses, strict=True)
         lines = [f"T-{i}\t{a}\nH-{i}\t-0.5\t{b}\n" for i, (a, b) in enumerate(pairs)]
         (tmp_path / name).write_text("".join(lines))
         return Output(tmp_path / name, "")
 
-    outputs = {"a": write("a", worse), "b": write("b", [*references[:differ], *worse[differ:]])}
-    found = Texts(outputs, None).compare("a", ["b"])["b"]
+    def run(one, other):
+        outputs = {"a": write("a", one), "b": write("b", other)}
+        return Texts(outputs, None).compare("a", ["b"])["b"]
+
+    return run
+
+
+@pytest.mark.parametrize(("differ", "least"), [(0, 1.0), (1, 1.0), (2, 0.5), (5, 0.0625)])
+def test_few_sentences_that_differ_say_little(compare, differ, least):
+    """Of m sentences, exchanges make 2 ** m outputs, of which two are as far apart as the given."""
+    found = compare(WORSE, [*REFERENCES[:differ], *WORSE[differ:]])
     assert found.p_value == pytest.approx(least, abs=1e-9)
     assert not found.significant
+
+
+@pytest.mark.parametrize("better", [0, 1, 2])
+def test_another_wrong_word_is_no_difference(compare, better):
+    """In 40 sentences the words differ; in the counts of BLEU at most two."""
+    others = [line.replace("w", "v", 1) for line in WORSE]
+    assert not set(others) & set(WORSE)
+    found = compare(WORSE, [*REFERENCES[:better], *others[better:]])
+    assert found.p_value == pytest.approx(min(1, 2.0 ** (1 - better)), abs=1e-9)
+
+
+def test_two_scores_of_nothing_are_equally_good(compare):
+    found = compare(["x"] * 40, [f"y{i}" for i in range(40)])
+    assert (found.difference, found.p_value) == (0.0, 1.0)
