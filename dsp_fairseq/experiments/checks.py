@@ -27,7 +27,7 @@ from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
 from .record import RUN_FILE
-from .run import Run
+from .run import RESULT_FILE, Run, is_done
 
 
 def check_run(run: Run, start_is_coming: bool = False) -> None:
@@ -43,11 +43,15 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
     """
     check_flags(run.recipe, run.folder)
     check_names(run)
-    check_data(run)
-    if not start_is_coming:
-        check_start(run)
+    done = is_done(run)
+    # What is finished needs neither its data nor its start any more.
+    if not done:
+        check_data(run)
+        if not start_is_coming:
+            check_start(run)
     check_folder(run)
-    check_evaluation(run.recipe)
+    if not done:
+        check_evaluation(run.recipe)
 
 
 def check_names(run: Run) -> None:
@@ -123,6 +127,9 @@ def check_start(run: Run) -> None:
     for path, verb in ((run.recipe.start, "start"), (run.recipe.teacher, "learn")):
         if path is not None and run.starts_anew and not Path(path).is_file():
             how = f": make it with: {run.recipe.make_start}" if run.recipe.make_start else ""
+            folder = Path(path).parent
+            if (folder / RESULT_FILE).exists():
+                how = f", though its run is finished: put it back, or remove {folder} and make it"
             raise PruningError(f"there is no checkpoint {path} to {verb} from{how}")
     _check_unchanged(run)
 
@@ -155,7 +162,8 @@ def check_folder(run: Run) -> None:
             f"{run.folder} holds a run with other settings ({name}: {there} there, {here} here): "
             "give another --save-dir, or remove the folder"
         )
-    check_data(replace(run, data_sha256=stored.get("data_sha256")))
+    if not is_done(run) or Path(run.recipe.data).is_dir():
+        check_data(replace(run, data_sha256=stored.get("data_sha256")))
     start, teacher = (stored.get(name) for name in ("start_sha256", "teacher_sha256"))
     _check_unchanged(replace(run, start_sha256=start, teacher_sha256=teacher))
 
@@ -183,7 +191,13 @@ def prepare_data(recipe: Recipe, source: str) -> None:
 
 # ---- flags
 
-_OWN_FLAGS = {"user-dir", "save-dir", "finetune-from-model", "restore-file"}
+_OWN_FLAGS = {
+    *("user-dir", "save-dir", "finetune-from-model", "restore-file"),
+    # The names of the checkpoints that are evaluated and gone on with.
+    *("checkpoint-suffix", "checkpoint-shard-count"),
+}
+_NEEDED = ("no-save", "no-last-checkpoints", "disable-validation")
+"""Flags without which there is no best or no last checkpoint."""
 
 
 def check_flags(recipe: Recipe, folder: Path) -> None:
@@ -198,6 +212,11 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         )
     if own := sorted(_OWN_FLAGS & recipe.train.keys()):
         raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
+    if needed := [name for name in _NEEDED if name in recipe.train]:
+        raise PruningError(
+            f"recipe {recipe.name}: with --{needed[0]} no checkpoint is left that could be "
+            "evaluated or gone on with: leave it out"
+        )
     args = _parsed(recipe, folder)
     refuse_worst_checkpoint(args)
     evaluation = evaluation_of(recipe)

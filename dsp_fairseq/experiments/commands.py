@@ -24,11 +24,10 @@ _SCHEDULE_FLAGS = (
 )
 """What a training whose heads are chosen without it has no use for."""
 
-_RANK_FLAGS = (
-    *("num-of-heads", "head-costs", "cost-budget"),
-    *("keep-at-least", "keep-at-most", "repair-batches"),
-)
+_BUDGET_FLAGS = ("num-of-heads", "head-costs", "cost-budget")
+_RANK_FLAGS = (*_BUDGET_FLAGS, "keep-at-least", "keep-at-most", "repair-batches")
 """What a ranking takes from the flags of the training."""
+_OWN_RANK_FLAGS = ("data", "output", "seed", "user-dir")
 
 
 # ---- training
@@ -117,6 +116,14 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
     """The command that chooses heads of the start checkpoint without training."""
     if recipe.start is None or recipe.rank is None:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs 'start', the checkpoint to rank")
+    for names, where in ((_BUDGET_FLAGS, "'train'"), (_OWN_RANK_FLAGS, "dsp-run")):
+        if own := sorted({*names} & recipe.rank.keys()):
+            raise PruningError(f"recipe {recipe.name}: 'rank' sets {own[0]}, which {where} says")
+    if len(recipe.budgets) > 1:
+        raise PruningError(
+            f"recipe {recipe.name}: 'rank' chooses heads for one budget, and these are "
+            f"{len(recipe.budgets)}: give each a run"
+        )
     if "method" not in recipe.rank:
         raise PruningError(f"recipe {recipe.name}: 'rank' needs a method, as in {{method: michel}}")
     shared = {name: recipe.train.get(name) for name in _RANK_FLAGS}
@@ -145,6 +152,9 @@ def commands_of(run: Run) -> list[list[str]]:
         commands.append(rank_command(run.recipe, run.folder))
     if trains(run):
         commands.append(train_command(run.recipe, run.folder, cpu))
+    elif run.recipe.rank is not None:
+        ranked = start_of(run.recipe, run.folder)
+        commands.append(["cp", str(ranked), str(run.folder / BEST)])
     for target in targets_of(run):
         for split in run.recipe.evaluate:
             commands.append(evaluation_command(run, target, split))

@@ -42,7 +42,7 @@ from .run import (
     targets_of,
     unfinished,
 )
-from .summary import summarise
+from .summary import start_seconds, summarise
 
 
 def execute(run: Run, wait: bool = False) -> list[dict[str, Any]]:
@@ -181,11 +181,13 @@ def describe(run: Run) -> dict[str, Any]:
         "data_sha256": data_hash(Path(recipe.data)),
         "start_sha256": _hash_if_there(recipe.start),
         "teacher_sha256": _hash_if_there(recipe.teacher),
+        # A ranked checkpoint is still to be made, and stays in the folder.
+        "start_seconds": None if recipe.rank is not None else start_seconds(run),
         # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.
         "continued_from_unknown": not run.starts_anew,
         "versions": versions(),
         "git": git_state(),
-        "device": device(),
+        "device": device(run.gpu, recipe.processes),
         "commands": [shlex.join(command) for command in commands_of(run)],
     }
 

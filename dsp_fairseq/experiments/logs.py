@@ -55,10 +55,14 @@ class Curve:
     frozen_at: int | None
 
 
-def read_curve(path: Path) -> Curve | None:
+def read_curve(path: Path, budget: int | None = None) -> Curve | None:
     """Reads the JSON lines (``--log-format json``) that fairseq-train wrote while it trained.
 
     A resumed training logs some updates twice: the later counts.
+
+    Args:
+        path: the log.
+        budget: whose margin is meant, of several that one training serves.
 
     Returns:
         the curve, or None if there is no such file or no temperature and margin in it.
@@ -70,7 +74,8 @@ def read_curve(path: Path) -> Curve | None:
     points: dict[int, tuple[float, ...]] = {}
     for values in train_values(text):
         with suppress(ValueError, KeyError, TypeError):
-            numbers = values["temperature"], values["margin"], values.get("frozen", 0)
+            margin = values.get(f"margin_{budget}", values["margin"])
+            numbers = values["temperature"], margin, values.get("frozen", 0)
             points[int(values["num_updates"])] = tuple(map(float, numbers))
     if not points:
         return None

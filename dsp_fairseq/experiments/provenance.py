@@ -50,10 +50,15 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def device() -> str:
-    """The machine that trains, in one line."""
+def device(gpu: int | None = None, processes: int = 1) -> str:
+    """The machine that trains, in one line.
+
+    Args:
+        gpu: the number of the GPU that one process has to itself, or None.
+        processes: how many train, each on a GPU.
+    """
     if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+        return f"{processes} x {torch.cuda.get_device_name(gpu or 0)}"
     return f"CPU ({platform.machine()})"
 
 

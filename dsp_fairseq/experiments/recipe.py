@@ -235,6 +235,10 @@ def _settle_names(content: Mapping[str, Any]) -> dict[str, Any]:
     for name in _FLAGS:
         if isinstance(flags := result.get(name), dict):
             result[name] = {dashed(flag): value for flag, value in flags.items()}
+            if len(result[name]) < len(flags):
+                names = list(map(dashed, flags))
+                twice = next(flag for flag in names if names.count(flag) > 1)
+                raise PruningError(f"'{name}' names {twice} twice, in two spellings")
     return result
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import PruningError
 from .provenance import data_hash
@@ -22,11 +23,15 @@ class Record:
         recipe: with all flags settled.
         data: the folder of its data, as it was given.
         data_sha256: of that data.
+        device: what it was trained on.
+        start_seconds: of training behind the checkpoint that it started from.
     """
 
     recipe: Recipe | None = None
     data: str | None = None
     data_sha256: str | None = None
+    device: str | None = None
+    start_seconds: float | None = None
 
 
 def read_record(run: Path) -> Record:
@@ -40,8 +45,20 @@ def read_record(run: Path) -> Record:
     recipe, settings = None, nested if isinstance(nested, Mapping) else {}
     with suppress(PruningError):
         recipe = read_as(Recipe, settings, path) if settings else None
-    texts = (stored.get("data") or settings.get("data"), stored.get("data_sha256"))
-    return Record(recipe, *(text if isinstance(text, str) else None for text in texts))
+    seconds = None
+    with suppress(KeyError, TypeError, ValueError):
+        seconds = float(stored["start_seconds"])
+    return Record(
+        recipe,
+        _text(stored.get("data") or settings.get("data")),
+        _text(stored.get("data_sha256")),
+        _text(stored.get("device")),
+        seconds,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def data_folder(run: Path) -> Path | None:

@@ -91,7 +91,8 @@ def read_run(path: Path) -> Run:
         raise PruningError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
     return Run(
         read_as(Recipe, content["recipe"], path),
-        path.parent,
+        # Folders of the further budgets of a training have a link to it.
+        path.resolve().parent if path.is_symlink() else path.parent,
         _threads(content.get("threads", "1"), path),
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),

@@ -13,6 +13,7 @@ from ..pruning.flags import PruningConfig
 from .commands import start_of
 from .evaluation import DEFAULT_TASK, EVALUATIONS, evaluation_of
 from .recipe import Recipe
+from .record import read_record
 from .run import BEST, Run, Target, targets_of
 
 
@@ -67,15 +68,23 @@ def train_seconds(run: Run) -> float:
     last = run.folder / LAST
     if not last.exists():
         return 0.0
-
-    def seconds(path: Path) -> float:
-        extra = peek(path).state.get("extra_state") or {}
-        return float(extra.get("previous_training_time", 0.0))
-
     # fairseq goes on counting from what the checkpoint it started from had used.
+    before = read_record(run.folder).start_seconds
+    if before is None:
+        before = start_seconds(run)
+    return round(seconds_of(last) - before, 1)
+
+
+def start_seconds(run: Run) -> float:
+    """Seconds of training behind the checkpoint that a run starts from; 0 without one."""
     start = start_of(run.recipe, run.folder)
-    before = seconds(start) if start and start.exists() else 0.0
-    return round(seconds(last) - before, 1)
+    return seconds_of(start) if start and start.exists() else 0.0
+
+
+def seconds_of(checkpoint: Path) -> float:
+    """Seconds of training behind a checkpoint, with those of what it was started from."""
+    extra = peek(checkpoint).state.get("extra_state") or {}
+    return float(extra.get("previous_training_time", 0.0))
 
 
 def valid_loss(best: Checkpoint) -> float | None:

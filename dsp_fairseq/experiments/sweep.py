@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
     Raises:
         PruningError: the first mistake.
     """
-    read_lines(grid.folder / RUNS_FILE)
+    _refuse_another_dense(grid, read_lines(grid.folder / RUNS_FILE))
     coming = grid.dense is not None and not is_done(grid.dense)
     for job in jobs:
         check_run(job.run, start_is_coming=coming)
@@ -57,7 +57,29 @@ def check_jobs(grid: Grid, jobs: Sequence[Job]) -> None:
         if "test" not in found.get("scores", ()):
             raise PruningError(f"{result} has no score of test, which a report is of")
     if grid.dense_folder is not None:
-        _check_alike(grid)
+        _check_alike(grid, all(is_done(job.run) for job in jobs))
+
+
+def _refuse_another_dense(grid: Grid, lines: Iterable[Mapping[str, Any]]) -> None:
+    """A dense run in place of another of its recipe and seed, with which runs were compared."""
+    if grid.dense_folder is None:
+        return
+    result = grid.dense_folder / RESULT_FILE
+    seed = grid.dense.recipe.seed if grid.dense else None
+    if seed is None and result.exists():
+        seed = read_result(grid.dense_folder).get("seed")
+    for line in lines:
+        other = grid.folder / line["folder"]
+        if (
+            is_dense_of(grid, line)
+            and line.get("seed") == seed
+            and (other / RESULT_FILE).exists()
+            and other.resolve() != grid.dense_folder.resolve()
+        ):
+            raise PruningError(
+                f"the runs in {grid.folder} are compared with the dense run in {other.resolve()}: "
+                "give this grid another folder, or remove that run"
+            )
 
 
 def _refuse_orphans(dense: Run, jobs: Sequence[Job]) -> None:
@@ -74,7 +96,7 @@ def _refuse_orphans(dense: Run, jobs: Sequence[Job]) -> None:
             )
 
 
-def _check_alike(grid: Grid) -> None:
+def _check_alike(grid: Grid, done: bool) -> None:
     """The dense run is compared with the others, so its data and evaluation have to be theirs."""
     assert grid.dense_folder is not None
     record = read_record(grid.dense_folder)
@@ -85,6 +107,8 @@ def _check_alike(grid: Grid) -> None:
             f"the dense run in {grid.dense_folder} is evaluated with {theirs}, and the others with "
             f"{ours}: give both the same 'generate'"
         )
+    if done and not Path(grid.recipe.data).is_dir():
+        return
     found = record.data_sha256
     if grid.dense is not None and found is None:
         found = data_hash(Path(grid.dense.recipe.data))

@@ -23,6 +23,12 @@ from .run import BEST
 
 _SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
 
+_OWN_FLAGS = {
+    *("user-dir", "path", "gen-subset", "model-overrides", "required-batch-size-multiple"),
+    # Without them all hypotheses go to one file.
+    *("results-path", "quiet", "num-shards", "shard-id"),
+}
+
 
 @register_evaluation
 class Translation(Evaluation):
@@ -38,6 +44,11 @@ class Translation(Evaluation):
     # ---- before a run
 
     def check_flags(self, recipe: Recipe) -> None:
+        if own := sorted(_OWN_FLAGS & recipe.generate.keys()):
+            raise PruningError(
+                f"recipe {recipe.name}: 'generate' has --{own[0]}, which dsp-run sets or needs: "
+                "leave it out"
+            )
         words = self.command(recipe, Path(BEST), "test", False, None, Path())[1:]
         parse(recipe, "generate", options.get_generation_parser(), words)
         trained, flags = data_spec(recipe).arguments(), recipe.generate

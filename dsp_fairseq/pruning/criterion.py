@@ -71,7 +71,8 @@ class GateCriterionMixin(FairseqCriterion):
         for key in (key for key in logging_outputs[0] if key.startswith(_PREFIX)):
             name = key.removeprefix(_PREFIX)
             mean = sum(log.get(key, 0) for log in logging_outputs) / count
-            metrics.log_scalar(name, mean, round=_DIGITS.get(name, 3))
+            digits = _DIGITS.get("margin" if name.startswith("margin_") else name, 3)
+            metrics.log_scalar(name, mean, round=digits)
         if any("distill" in log for log in logging_outputs):
             # As fairseq's loss: in bits, by the sample size.
             nats = sum(log.get("distill", 0) for log in logging_outputs)

@@ -417,11 +417,15 @@ class HeadGates(nn.Module):
     # ---- what a person wants to watch
 
     def statistics(self) -> dict[str, Tensor]:
-        """Scalars for the log: temperature, gates, margin, heads kept per kind of site, frozen."""
+        """Scalars for the log: temperature, gates, margin, heads kept per kind of site, frozen.
+
+        ``margin`` is of the first of several budgets, ``margin_K`` of each of the others.
+        """
         mask = self.open_mask()
         drawn = self._gates if self.training and self.is_sampling else None
         gates = mask if drawn is None else drawn
-        budget = self.plan.budget
+        budget, *others = self.plan.budgets
+        importance = self.importance.detach()
         cost = {}
         if isinstance(budget, CostBudget):
             cost["head_cost"] = torch.tensor(float(budget.cost_of(mask)))
@@ -430,7 +434,8 @@ class HeadGates(nn.Module):
             "gate_sum": gates.sum(),
             **cost,
             "gate_softness": torch.minimum(gates.abs(), (1.0 - gates).abs()).mean(),
-            "margin": border_margin(self.importance.detach(), budget),
+            "margin": border_margin(importance, budget),
+            **{f"margin_{other}": border_margin(importance, other) for other in others},
             "frozen": self.frozen,
             **_kept_per_kind(self.layout, mask),
         }

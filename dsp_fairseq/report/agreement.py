@@ -33,18 +33,27 @@ def disagreements(
                     f"{place(group)}: {first} and {other} were made with other settings "
                     f"({', '.join(sorted(names))}): their mean may be of different methods."
                 )
-    for what, value in (("data", _data), ("flags of evaluation", _evaluation)):
+    scores, times = "their scores do not", "times and speeds do not"
+    for what, compared, value in (
+        ("data", scores, _data),
+        ("flags of evaluation", scores, _evaluation),
+        ("devices", times, _device),
+    ):
         found: dict[str, list[str]] = {}
         for name, record in records.items():
             if said := value(record):
                 found.setdefault(said, []).append(name)
         if len(found) > 1:
             shares = "; ".join(", ".join(names) for names in found.values())
-            yield f"These runs have different {what}, so their scores do not compare: {shares}."
+            yield f"These runs have different {what}, so {compared} compare: {shares}."
 
 
 def _data(record: Record) -> Any:
     return record.data_sha256
+
+
+def _device(record: Record) -> Any:
+    return record.device
 
 
 def _evaluation(record: Record) -> Any:

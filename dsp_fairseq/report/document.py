@@ -184,7 +184,8 @@ def _training_picture(recipe: RecipeRuns, prefix: str, styles: figures.Styles) -
     curves: dict[Budget, dict[str, list[Curve]]] = {}
     able = [run for run in recipe.runs if 0 < run.budget < run.num_heads]
     for (method, budget), group in groups(able).items():
-        found = [curve for run in group if (curve := read_curve(run.folder / "train.log"))]
+        logs = ((run.folder / "train.log", run.budget) for run in group)
+        found = [curve for log, k in logs if (curve := read_curve(log, k))]
         # What began with its heads has no schedule.
         found = [curve for curve in found if curve.frozen_at != curve.updates[0]]
         if found:

@@ -91,25 +91,27 @@ def score_against_heads(
     gaps = np.diff(sorted({*budgets, num_heads}))
     step = min([*gaps, num_heads / 6]) * min(0.06, 0.4 / len(methods))
     for i, method in enumerate(methods):
-        points = {
-            (name, budget): spread(run.score() for run in group)
-            for (name, budget), group in by_group.items()
-            if name == method
-        }
         # A step aside, so that error bars do not hide each other.
         aside = (i - (len(methods) - 1) / 2) * step
-        axes.errorbar(
-            [heads[key] + aside for key in points],
-            [value.mean for value in points.values()],
-            yerr=[value.deviation or 0.0 for value in points.values()],
-            **styles[method], markersize=7, elinewidth=1.3, capsize=3.5, zorder=3,
-        )  # fmt: skip
-        for (_, (in_cost, limit)), value in points.items():
-            if in_cost:
-                at = (heads[method, (in_cost, limit)] + aside, value.mean)
+        # Budgets in heads and in cost are a line each.
+        for in_cost in (False, True):
+            points = {
+                (name, budget): spread(run.score() for run in group)
+                for (name, budget), group in by_group.items()
+                if (name, budget[0]) == (method, in_cost)
+            }
+            if not points:
+                continue
+            axes.errorbar(
+                [heads[key] + aside for key in points],
+                [value.mean for value in points.values()],
+                yerr=[value.deviation or 0.0 for value in points.values()],
+                **styles[method], markersize=7, elinewidth=1.3, capsize=3.5, zorder=3,
+            )  # fmt: skip
+            for (name, (_, limit)), value in points.items() if in_cost else ():
                 axes.annotate(
                     f"C = {limit:.12g}",
-                    at,
+                    (heads[name, (in_cost, limit)] + aside, value.mean),
                     (6, 6),
                     textcoords="offset points",
                     fontsize=8,

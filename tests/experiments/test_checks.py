@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tiny_data import write_data
 
@@ -16,6 +17,7 @@ from dsp_fairseq.experiments.checks import (
     check_folder,
     check_machine,
     check_names,
+    check_run,
     check_start,
     prepare_data,
 )
@@ -34,6 +36,9 @@ from dsp_fairseq.experiments.run import Run
         ({"num-of-heads": 4, "max-updates": 3}, "unrecognized arguments: --max-updates 3"),
         ({"num-of-heads": 4, "max-update": "x"}, "argument --max-update: invalid int value"),
         ({"num-of-heads": 4, "arch": "no"}, "invalid choice"),
+        ({"num-of-heads": 4, "no-last-checkpoints": True}, "no checkpoint is left"),
+        ({"num-of-heads": 4, "no_save": True}, "with --no-save no checkpoint is left"),
+        ({"num-of-heads": 4, "checkpoint-suffix": "x"}, "is set by dsp-run"),
     ],
 )
 def test_wrong_flags_are_found_without_training(recipe, flags, message):
@@ -56,6 +61,28 @@ def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_pat
         PruningError, match=r"no checkpoint gone.pt to learn from: make it with: dsp-run dense"
     ):
         check_start(Run(taught, tmp_path))
+
+
+def test_a_finished_run_needs_neither_its_data_nor_its_start(recipe, tmp_path):
+    made = recipe(start=str(tmp_path / "dense/checkpoint_best.pt"), **{"make-start": "dsp-run d"})
+    run = Run(made.with_train({"num-of-heads": 6}), tmp_path / "run")
+    with pytest.raises(PruningError, match="no data folder"):
+        check_run(run)
+    run.folder.mkdir()
+    (run.folder / "result.json").write_text("{}")
+    stored = {"format_version": 1, "recipe": run.recipe.settings(), "data_sha256": "ab"}
+    (run.folder / RUN_FILE).write_text(yaml.safe_dump(stored))
+    check_run(run)
+    with pytest.raises(PruningError, match="holds a run with other settings"):
+        check_run(Run(run.recipe.with_train({"lr": 3}), run.folder))
+
+
+def test_a_start_that_a_finished_run_made_and_lost_is_not_made_by_its_command(recipe, tmp_path):
+    made = recipe(start=str(tmp_path / "dense/checkpoint_best.pt"), **{"make-start": "dsp-run d"})
+    (tmp_path / "dense").mkdir()
+    (tmp_path / "dense/result.json").write_text("{}")
+    with pytest.raises(PruningError, match=r"its run is finished: put it back, or remove \S+dense"):
+        check_start(Run(made, tmp_path / "run"))
 
 
 def test_a_folder_that_fairseq_takes_for_two_files_is_refused_before_training(recipe, tmp_path):
@@ -98,7 +125,7 @@ def test_data_that_cannot_be_made_is_an_error(recipe):
 )
 def test_another_start_or_teacher_is_noticed_after_training_began(recipe, tmp_path, key, past):
     start, folder = tmp_path / "start.pt", tmp_path / "run"
-    start.write_bytes(b"one")
+    torch.save({"cfg": {"model": {"_name": "transformer"}}, "model": {}}, start)
     data = tmp_path / "data"
     data.mkdir()
     (data / "train.de-en.de.bin").write_bytes(b"abc")

@@ -88,6 +88,22 @@ def test_ranking_needs_a_start_and_a_method(recipe, tmp_path):
         rank_command(recipe(rank={"max-batches": 3}, start="dense.pt"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("rank", "train", "message"),
+    [
+        ({"num_of_heads": 6}, {}, "'rank' sets num-of-heads, which 'train' says"),
+        ({"head-costs": "all=1"}, {}, "'rank' sets head-costs, which 'train' says"),
+        ({"seed": 1}, {}, "'rank' sets seed, which dsp-run says"),
+        ({"output": "x.pt"}, {}, "'rank' sets output, which dsp-run says"),
+        ({}, {"num-of-heads": "6,18"}, "chooses heads for one budget, and these are 2"),
+    ],
+)
+def test_a_ranking_keeps_the_heads_that_the_run_says(recipe, tmp_path, rank, train, message):
+    made = recipe(start="dense.pt", rank={"method": "random", **rank})
+    with pytest.raises(PruningError, match=message):
+        rank_command(made.with_train({"num-of-heads": 12, **train}), tmp_path)
+
+
 def test_several_processes_are_started_by_torchrun():
     alone = training_in_processes(1, ["data", "--cpu"], cpu=True)
     assert alone == ["fairseq-train", "data", "--cpu", "--distributed-world-size", "1"]

@@ -38,6 +38,8 @@ def test_curves_of_a_resumed_training(tmp_path):
             "x | INFO | dsp_fairseq.pruning.gates | froze 6 of 24 heads at update 24 (that ...\n"
         )
     assert read_curve(log).frozen_at == 24
+    log.write_text(line(10, 0.1, 0).replace('"margin"', '"margin_18": "0.25", "margin"'))
+    assert [read_curve(log, budget).margin for budget in (None, 6, 18)] == [(0.5,), (0.5,), (0.25,)]
     log.write_text("nothing\n")
     assert read_curve(log) is None
     assert read_curve(tmp_path / "none.log") is None

@@ -30,5 +30,17 @@ def test_a_file_that_changed_has_another_hash_even_at_the_same_size(tmp_path):
 def test_what_a_result_says_of_its_making():
     assert {"python", "torch", "fairseq"} <= {name.lower() for name in versions()}
     assert device()
+
+
+def test_the_device_is_the_one_that_a_run_has(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("torch.cuda.get_device_name", ["A100", "T4", "T4"].__getitem__)
+    assert device() == "1 x A100"
+    assert device(gpu=1) == "1 x T4"
+    assert device(processes=2) == "2 x A100"
+
+
+def test_the_state_of_the_sources():
     state = git_state()
     assert state is None or state["revision"]

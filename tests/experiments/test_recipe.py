@@ -106,6 +106,11 @@ def test_values_that_are_no_text_are_refused(tmp_path, line, message):
         _read(tmp_path, [line])
 
 
+def test_two_spellings_of_one_flag_are_refused(tmp_path):
+    with pytest.raises(PruningError, match="'train' names max-update twice, in two spellings"):
+        _read(tmp_path, ["max-update: 5", "max_update: 6"])
+
+
 @pytest.mark.parametrize(
     ("here", "there", "same"),
     [

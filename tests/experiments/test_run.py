@@ -65,6 +65,15 @@ def test_a_run_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):
         Run(priced, tmp_path / "run")
 
 
+def test_the_link_of_a_further_budget_means_the_run_itself(recipe, tmp_path):
+    (tmp_path / "run/k6").mkdir(parents=True)
+    text = yaml.safe_dump({"format_version": 1, "recipe": recipe().settings()})
+    (tmp_path / "run/run.yaml").write_text(text)
+    (tmp_path / "run/k6/run.yaml").symlink_to("../run.yaml")
+    folders = {read_run(tmp_path / f"run/{place}run.yaml").folder for place in ("", "k6/")}
+    assert folders == {tmp_path / "run"}
+
+
 def test_the_folder_says_recipe_budget_and_seed(recipe):
     assert default_folder(recipe().with_train({"num-of-heads": 6})) == Path("runs/base/k6-s1")
     priced = recipe().with_train({"head-costs": "encoder.self=1", "cost-budget": 2.5, "seed": 3})

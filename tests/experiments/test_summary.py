@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from dsp_fairseq.checkpoints.checkpoint import Checkpoint
-from dsp_fairseq.experiments.summary import method_of, render, valid_loss
+from dsp_fairseq.experiments.run import Run
+from dsp_fairseq.experiments.summary import (
+    method_of,
+    render,
+    start_seconds,
+    train_seconds,
+    valid_loss,
+)
 from dsp_fairseq.pruning.flags import PruningConfig
 
 
@@ -17,6 +25,23 @@ def test_validation_loss_is_that_which_chose_the_checkpoint(metric, expected):
     chosen = {"checkpoint": {"best_checkpoint_metric": metric} if metric else {}}
     state = {"cfg": chosen, "extra_state": {"val_loss": 4.5}}
     assert valid_loss(Checkpoint(Path("best.pt"), state)) == expected
+
+
+def test_training_time_is_without_that_of_the_start_wherever_that_is_by_now(recipe, tmp_path):
+    run = Run(recipe(start=str(tmp_path / "dense.pt")), tmp_path / "run")
+    run.folder.mkdir()
+
+    def save(path, seconds):
+        extra = {"previous_training_time": seconds}
+        state = {"cfg": {"model": {"_name": "transformer"}}, "model": {"x": torch.zeros(1)}}
+        torch.save({**state, "extra_state": extra}, path)
+
+    save(tmp_path / "dense.pt", 40.0)
+    save(run.folder / "checkpoint_last.pt", 52.0)
+    assert train_seconds(run) == 12.0
+    (run.folder / "run.yaml").write_text(f"start_seconds: {start_seconds(run)}\n")
+    (tmp_path / "dense.pt").unlink()
+    assert train_seconds(run) == 12.0
 
 
 def test_the_method_is_the_estimator_or_the_score(recipe):

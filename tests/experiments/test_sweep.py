@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -134,7 +136,34 @@ def test_a_dense_run_of_other_data_is_refused_before_it_is_made(checked, monkeyp
     monkeypatch.setattr(sweep, "data_hash", str)
     made = replace(checked, recipe=replace(checked.recipe, data="data/other"))
     with pytest.raises(PruningError, match="was made from other data than data/other"):
-        sweep.check_jobs(made, [])
+        sweep.check_jobs(made, jobs_of(made))
+
+
+def test_a_finished_sweep_needs_its_data_no_more(checked, tmp_path, monkeypatch):
+    def missing(folder):
+        raise PruningError(f"no data in {folder}")
+
+    monkeypatch.setattr(sweep, "data_hash", missing)
+    jobs = jobs_of(checked)
+    with pytest.raises(PruningError, match="no data"):
+        sweep.check_jobs(checked, jobs)
+    for job in jobs:
+        _finish(job.run.folder)
+    sweep.check_jobs(checked, jobs)
+
+
+def test_another_dense_run_of_one_seed_needs_another_folder(checked, grid, tmp_path, monkeypatch):
+    _finish(checked.dense_folder, seed=1, budget=24, num_heads=24, scores={"test": {}})
+    collect(checked, [])
+    sweep.check_jobs(checked, [])
+    other = grid(dense=str(tmp_path / "other"))
+    for seed, message in ((1, "are compared with the dense run in"), (2, None)):
+        _finish(tmp_path / "other", seed=seed, budget=24, num_heads=24, scores={"test": {}})
+        with pytest.raises(PruningError, match=message) if message else nullcontext():
+            sweep.check_jobs(other, [])
+    shutil.rmtree(checked.dense_folder)
+    _finish(tmp_path / "other", seed=1, budget=24, num_heads=24, scores={"test": {}})
+    sweep.check_jobs(other, [])
 
 
 @pytest.fixture
@@ -181,9 +210,9 @@ def test_a_dense_run_is_of_the_same_data_and_evaluation(checked, tmp_path, recor
     (tmp_path / "made/run.yaml").write_text(record)
     if said:
         with pytest.raises(PruningError, match=said):
-            sweep.check_jobs(made, [])
+            sweep.check_jobs(made, jobs_of(made))
     else:
-        sweep.check_jobs(made, [])
+        sweep.check_jobs(made, jobs_of(made))
 
 
 def test_a_sweep_in_a_linked_folder_finds_its_dense_run(grid, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fairseq import options
 
+from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.commands import train_flags
 from dsp_fairseq.experiments.evaluation import EVALUATIONS
 from dsp_fairseq.experiments.flags import arguments_of
@@ -26,6 +27,13 @@ def test_commands_name_all_that_matters(recipe):
     ):
         assert generate[generate.index(flag) + 1] == value
     assert "--user-dir" in generate and "--cpu" in generate
+
+
+@pytest.mark.parametrize("flag", ["path", "gen_subset", "--results-path", "quiet", "user-dir"])
+def test_what_dsp_run_says_of_generation_is_said_nowhere_else(recipe, flag):
+    name = flag.strip("-").replace("_", "-")
+    with pytest.raises(PruningError, match=f"'generate' has --{name}, which dsp-run sets or needs"):
+        TRANSLATION.check_flags(recipe(generate={"beam": 3, flag: "x"}))
 
 
 def test_the_speed_of_generation_comes_from_its_log(tmp_path):

@@ -431,6 +431,17 @@ def test_temperature_and_noise_fall_from_then_on(build):
     assert spread[0] > spread[1] > spread[2] == 0
 
 
+def test_the_log_has_the_margin_of_each_budget(build):
+    gates = build("6,12").head_gates
+    with torch.no_grad():
+        gates.importance.copy_(torch.arange(24.0) ** 2)
+    values = gates.statistics()
+    ranked = gates.importance.sort(descending=True).values
+    assert values["margin"] == ranked[5] - ranked[6]
+    assert values["margin_12"] == ranked[11] - ranked[12]
+    assert "margin_6" not in values
+
+
 def test_several_budgets_wait_alike(build, batch):
     model = build("6,12,24", gates_after=4, freeze_heads_after=8).train()
     sums = []

@@ -20,14 +20,14 @@ def sweep(tmp_path):
     return folder
 
 
-def _record(run, train=(), generate=(), sha256="ab"):
+def _record(run, train=(), generate=(), sha256="ab", device="CPU (x86_64)"):
     recipe = {
         "name": "x",
         "data": "d",
         "train": {"lr": "1", "seed": str(run.seed), **dict(train)},
         "generate": {"beam": "5", **dict(generate)},
     }
-    text = yaml.safe_dump({"recipe": recipe, "data_sha256": sha256})
+    text = yaml.safe_dump({"recipe": recipe, "data_sha256": sha256, "device": device})
     (run.folder / "run.yaml").write_text(text)
 
 
@@ -47,6 +47,7 @@ def test_runs_of_one_kind_differ_by_their_seed_alone(sweep, markdown):
         ("ste-k6-s3", {"train": {"lr": "2"}}, "ste-k6-s2 and ste-k6-s3 were made with other"),
         ("dense", {"generate": {"beam": "1"}}, "different flags of evaluation"),
         ("dense", {"sha256": "cd"}, "different data"),
+        ("dense", {"device": "1 x NVIDIA H100"}, "different devices, so times and speeds do not"),
         ("dense", {"train": {"lr": "2"}}, None),
         ("ste-k6-s3", {"train": {"distill-from": "dense-s3.pt", "log-interval": "9"}}, None),
         ("dense", {"generate": {"beam": "5.0", "batch-size": "64", "quiet": True}}, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean, stdev
 from xml.etree import ElementTree
 
@@ -49,6 +50,14 @@ def test_a_budget_in_cost_stands_at_its_mean_number_of_heads(tmp_path):
     chosen = {"by-cost": [run for run in runs if run.cost_budget == 13]}
     texts = [text.get_text() for text in figures.head_survival(chosen).texts]
     assert "20–23 of 48 heads kept, C = 13: how often each head survives" in texts
+
+
+def test_budgets_in_heads_and_in_cost_are_a_line_each(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep", ("a",), (6, 12, 20), sentences=8)
+    runs = [run for run in read_sweep(sweep).runs if not run.is_dense]
+    runs = [replace(run, cost_budget=13.0) if run.budget == 12 else run for run in runs]
+    lines = figures.score_against_heads(runs, [], figures.styles_of(["a"])).axes[0].containers
+    assert [list(line.lines[0].get_xdata()) for line in lines] == [[6, 20], [12]]
 
 
 def test_survival_counts_the_seeds_that_keep_a_head(written):
