@@ -133,10 +133,8 @@ class Bench:
 def _multiply_by_zero(model: nn.Module, layout: HeadLayout, mask: Tensor) -> None:
     for site, gate in layout.split(mask).items():
         attention = model.get_submodule(site.module_name)
-        scale = gate.repeat_interleave(attention.head_dim)
-        attention.out_proj.register_forward_pre_hook(
-            lambda _, x, scale=scale: (x[0] * scale.to(x[0]),)
-        )
+        scale = gate.repeat_interleave(attention.head_dim).to(attention.out_proj.weight)
+        attention.out_proj.register_forward_pre_hook(lambda _, x, scale=scale: (x[0] * scale,))
 
 
 def _peak_memory(args: Namespace, side: str, budget: int, mask: Tensor) -> float:

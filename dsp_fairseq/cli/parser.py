@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from fairseq.utils import import_user_module
 
 from ..about import __version__
@@ -79,6 +80,11 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., None]
             finally:
                 # Here, since Python would report what fails at its own end and exit with 120.
                 sys.stdout.flush()
+        except torch.cuda.OutOfMemoryError:
+            raise PruningError(
+                "the GPU has too little free memory: make batches smaller where the command has a "
+                "flag for it, or hide the GPU by CUDA_VISIBLE_DEVICES=-1"
+            ) from None
         except BrokenPipeError:
             _drop_output()
             raise SystemExit(_READER_GONE) from None

@@ -107,6 +107,10 @@ class Distillation:
         hook = model.register_forward_hook(note, with_kwargs=True)
         try:
             yield
+        except BaseException:
+            # fairseq goes on after it ran out of memory, and the graph of that batch is large.
+            self._call = None
+            raise
         finally:
             hook.remove()
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.modules import FairseqDropout
 from omegaconf import DictConfig
@@ -206,7 +207,15 @@ class HeadPruningMixin(FairseqHooks):
         # The teacher and the watch over the training are no part of what is compared.
         shared = {id(part): part for part in (self.distillation, self.watch)}
         dense = copy.deepcopy(self.eval(), shared)
-        logger.info("repaired %s", repair(self, dense, self.head_gates.layout, list(batches)))
+        try:
+            done = repair(self, dense, self.head_gates.layout, list(batches))
+        except torch.cuda.OutOfMemoryError:
+            # fairseq would leave out this update and go on, with what was repaired so far.
+            raise PruningError(
+                "the repair at the freeze needs more memory than there is: give fewer "
+                "--repair-batches, or a smaller --max-tokens, and the same command again"
+            ) from None
+        logger.info("repaired %s", done)
         self.train()
 
     def scale_heads(self, gates: Tensor) -> None:

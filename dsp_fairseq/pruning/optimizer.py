@@ -39,6 +39,10 @@ class DspAdam(FairseqAdam):
     gradient norm clipped by itself. Once frozen it does not move at all, not even by momentum.
     """
 
+    # fairseq's --amp undoes the scale of the loss in ``clip_grad_norm``; without this PyTorch's
+    # scaler, which is handed another object then, would undo it again before :meth:`step`.
+    _step_supports_amp_scaling = True
+
     @exits_in_one_line
     def __init__(self, cfg: DspAdamConfig, params: Iterable[nn.Parameter]) -> None:
         if cfg.pruning_lr < 0 or cfg.pruning_clip_norm < 0:
@@ -99,8 +103,11 @@ class DspAdam(FairseqAdam):
         """Clips importance by ``--pruning-clip-norm`` and steps.
 
         The clipping is done here since 16-bit optimizers undo the scale of the loss after
-        ``clip_grad_norm`` only.
+        ``clip_grad_norm`` only. With ``--amp`` nothing is done where gradients overflowed, as
+        PyTorch's scaler notes in ``found_inf``.
         """
+        if bool(getattr(self, "found_inf", False)):
+            return
         self._drop_held_gradients()
         if scale != 1.0:
             self.multiply_grads(1.0 / scale)

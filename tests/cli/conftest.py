@@ -98,6 +98,7 @@ CLASSIFIER = {
     "--lr": "1e-3",
     "--lr-scheduler": "fixed",
     "--num-workers": "0",
+    "--distributed-world-size": "1",
     "--best-checkpoint-metric": "accuracy",
     "--log-format": "simple",
     "--log-interval": "1",

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from dsp_fairseq.cli import heads
+from dsp_fairseq.cli.parser import command
+from dsp_fairseq.errors import CommandExit
 
 COMMANDS = (
     *(
@@ -47,6 +50,15 @@ def test_a_reader_that_has_gone_is_no_error(name, warm):
     done = _shell(command)
     assert done.stderr == ""
     assert done.returncode in (0, 141)
+
+
+def test_a_full_gpu_is_said_in_one_line():
+    @command
+    def main(_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(CommandExit, match="the GPU has too little free memory: make batches"):
+        main([])
 
 
 def test_a_user_dir_that_is_no_package_is_refused(tmp_path):

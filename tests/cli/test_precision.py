@@ -21,8 +21,10 @@ def _check(path, log):
     ]
     assert losses and all(map(math.isfinite, losses))
     state = torch.load(path, weights_only=True)["model"]
-    assert state["head_gates.importance"].dtype == torch.float32
-    assert state["head_gates.importance"].abs().max() > 0
+    importance = state["head_gates.importance"]
+    # fairseq saves all in 32 bits: what was trained in 16 has no more digits than that.
+    for short in (torch.float16, torch.bfloat16):
+        assert not torch.equal(importance.to(short).float(), importance)
     assert state["head_gates.mask"].sum() == 6
     assert state["head_gates.frozen"] == 1
 
@@ -60,6 +62,7 @@ def test_training_by_hydra(corpus, warm, tmp_path, flags):
         **flags,
         "common.user_dir": USER_DIR,
         "task.data": corpus,
+        "distributed_training.distributed_world_size": 1,
         "model.num_of_heads": 6,
         "+model.encoder_layers": 2,
         "+model.decoder_layers": 2,

@@ -91,6 +91,19 @@ def test_pipelined_is_repaired_at_the_freeze(train, folder, dense):
     assert changed and all(re.search(r"attn\.out_proj\.(weight|bias)$", name) for name in changed)
 
 
+def test_a_repair_without_memory_ends_the_training(train, folder, dense, monkeypatch):
+    """fairseq would go on with a frozen model, of which a part is repaired."""
+
+    def fail(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("dsp_fairseq.pruning.repair.Regression.solve", fail)
+    flags = ("--pruning-mode", "pipelined", "--finetune-from-model", dense)
+    outcome = train(folder / "full", *flags, "--repair-batches", "2")
+    assert outcome.status == 1
+    assert outcome.message.startswith("dsp_fairseq: error: the repair at the freeze needs more")
+
+
 def test_a_repair_leaves_the_batches_of_the_training_alone(train, folder):
     """fairseq's multilingual task gives whoever asks for batches those of the training."""
     task = ("--task", "translation_multi_simple_epoch", "--lang-pairs", "de-en", "--langs", "de,en")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from argparse import Namespace
 
 import pytest
@@ -135,6 +137,22 @@ def test_the_criterion_mixes_in_the_teacher_in_training_only(pupil, task, sample
     loss, _, log = criterion(model, sample)
     assert "distill" not in log
     assert loss.item() == log["loss"].item()
+
+
+def test_nothing_is_left_of_a_batch_that_failed(pupil, task, sample, monkeypatch):
+    """fairseq goes on after it ran out of memory, which the graph of that batch would take."""
+    criterion = _criterion(task)
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(type(criterion), "compute_loss", fail)
+    kept, model = [], pupil()
+    model.register_forward_hook(lambda _, __, out: kept.append(weakref.ref(out[0])))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        criterion(model, sample)
+    gc.collect()
+    assert kept and kept[0]() is None
 
 
 def test_an_ignored_prefix_is_left_out_of_both(pupil, task, sample):

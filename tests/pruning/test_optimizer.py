@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.optim.fp16_optimizer import FP16Optimizer
+from omegaconf import OmegaConf
 
 from dsp_fairseq.errors import CommandExit
-from dsp_fairseq.pruning.optimizer import DspAdam
+from dsp_fairseq.pruning.optimizer import DspAdam, DspAdamConfig, mark_importance
 
 
 def _optimizer(model, **settings):
@@ -31,6 +34,42 @@ def _optimizer(model, **settings):
 def _backward(model, batch):
     model.train()
     model(**batch)[0].pow(2).sum().backward()
+
+
+@pytest.mark.parametrize("scale", [1.0, 128.0, 65536.0])
+def test_amp_undoes_the_scale_of_the_loss_once(monkeypatch, scale):
+    """fairseq's --amp, with PyTorch's scaler on the CPU: steps and clipping know no scale."""
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr("torch.cuda.amp.GradScaler", lambda **flags: scaler("cpu", **flags))
+    weight = torch.nn.Parameter(torch.zeros(3))
+    importance = torch.nn.Parameter(torch.zeros(4))
+    mark_importance(importance)
+    common = {"fp16_init_scale": scale, "amp_scale_window": None, "min_loss_scale": 1e-4}
+    config = {
+        "optimizer": {**vars(DspAdamConfig()), "_name": "dsp_adam"},
+        "common": {**common, "tpu": False, "fp16": False},
+        "optimization": {"lr": [1e-3]},
+    }
+    config["optimizer"].update(lr=[1e-3], tpu=False, pruning_lr=0.2, pruning_clip_norm=1.0)
+    optimizer = AMPOptimizer.build_optimizer(OmegaConf.create(config), [weight, importance])
+    optimizer.set_lr(1e-3)
+
+    def step(gradient):
+        optimizer.zero_grad()
+        loss = (weight * torch.tensor([gradient, 1e-4, 1.0])).sum()
+        optimizer.backward(loss + (importance * torch.tensor([3.0, 4.0, 0.0, 0.0])).sum())
+        optimizer.clip_grad_norm(0.0)
+        optimizer.step()
+
+    step(1e-5)
+    # Adam's first step is the learning rate, but for epsilon.
+    steps = [-1e-3 / (1 + 1e-8 / (math.sqrt(1e-3) * g)) for g in (1e-5, 1e-4, 1.0)]
+    assert weight.tolist() == pytest.approx(steps, rel=1e-4)
+    assert importance.grad.norm() == pytest.approx(1.0, rel=1e-4)
+    before = weight.tolist()
+    step(math.inf)
+    assert weight.tolist() == before
+    assert optimizer.scaler.get_scale() == scale / 2
 
 
 def test_no_scheduler_touches_the_pruning_lr(build):
