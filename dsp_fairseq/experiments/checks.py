@@ -22,7 +22,7 @@ from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported, refuse_worst_checkpoint
 from .commands import commands_of, rank_command, train_flags
 from .evaluation import evaluation_of
-from .flags import arguments_of, parse
+from .flags import arguments_of, given_flags, parse
 from .processes import search_path
 from .provenance import data_hash, file_hash
 from .recipe import Recipe, read_as, read_yaml
@@ -196,7 +196,7 @@ _OWN_FLAGS = {
     # The names of the checkpoints that are evaluated and gone on with.
     *("checkpoint-suffix", "checkpoint-shard-count"),
 }
-_NEEDED = ("no-save", "no-last-checkpoints", "disable-validation")
+_NEEDED = {"no-save", "no-last-checkpoints", "disable-validation"}
 """Flags without which there is no best or no last checkpoint."""
 
 
@@ -210,9 +210,9 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
         raise PruningError(
             f"recipe {recipe.name} has no budget: give --num-of-heads K, or set cost-budget"
         )
-    if own := sorted(_OWN_FLAGS & recipe.train.keys()):
+    if own := sorted(_OWN_FLAGS & given_flags(recipe.train)):
         raise PruningError(f"recipe {recipe.name}: --{own[0]} is set by dsp-run: leave it out")
-    if needed := [name for name in _NEEDED if name in recipe.train]:
+    if needed := sorted(_NEEDED & given_flags(recipe.train)):
         raise PruningError(
             f"recipe {recipe.name}: with --{needed[0]} no checkpoint is left that could be "
             "evaluated or gone on with: leave it out"

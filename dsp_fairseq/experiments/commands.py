@@ -27,7 +27,7 @@ _SCHEDULE_FLAGS = (
 _BUDGET_FLAGS = ("num-of-heads", "head-costs", "cost-budget")
 _RANK_FLAGS = (*_BUDGET_FLAGS, "keep-at-least", "keep-at-most", "repair-batches")
 """What a ranking takes from the flags of the training."""
-_OWN_RANK_FLAGS = ("data", "output", "seed", "user-dir")
+_OWN_RANK_FLAGS = ("data", "output", "user-dir")
 
 
 # ---- training

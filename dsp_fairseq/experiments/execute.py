@@ -187,7 +187,7 @@ def describe(run: Run) -> dict[str, Any]:
         "continued_from_unknown": not run.starts_anew,
         "versions": versions(),
         "git": git_state(),
-        "device": device(run.gpu, recipe.processes),
+        "device": device(run.gpu, recipe.processes, cpu=bool(recipe.train.get("cpu"))),
         "commands": [shlex.join(command) for command in commands_of(run)],
     }
 

@@ -24,6 +24,11 @@ def arguments_of(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def given_flags(flags: Mapping[str, Any]) -> set[str]:
+    """The names of the flags that a command line gets; false leaves one out."""
+    return {name for name, value in flags.items() if value is not False}
+
+
 def parse(recipe: Recipe, name: str, parser: Any, words: Sequence[str]) -> Any:
     """Parses the flags of ``train`` or ``generate`` as fairseq does.
 

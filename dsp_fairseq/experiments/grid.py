@@ -126,6 +126,7 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     file = read_as(_GridFile, read_yaml(path), path)
     _refuse_axes(file.train, f"{path}: 'train'")
     recipe = load_recipe(Path(file.recipe)).with_generate(file.generate).with_train(file.train)
+    _refuse_axes(recipe.rank or {}, f"{file.recipe}: 'rank'")
     dense, dense_folder = _dense(file, path, threads)
     for made in (recipe, *([dense.recipe] if dense else [])):
         if "test" not in made.evaluate:
@@ -180,6 +181,9 @@ def _method(content: Mapping[str, Any], place: str) -> Method:
     train = dict(content)
     _refuse_axes(train, place)
     own: dict[str, Any] = {n: train.pop(n) for n in ("rank", "score", "budgets") if n in train}
+    for name in ("rank", "score"):
+        if isinstance(own.get(name), Mapping):
+            _refuse_axes(own[name], f"{place}: '{name}'")
     return read_as(Method, {**own, "train": train}, place)
 
 

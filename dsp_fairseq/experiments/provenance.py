@@ -50,14 +50,15 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def device(gpu: int | None = None, processes: int = 1) -> str:
+def device(gpu: int | None = None, processes: int = 1, cpu: bool = False) -> str:
     """The machine that trains, in one line.
 
     Args:
         gpu: the number of the GPU that one process has to itself, or None.
         processes: how many train, each on a GPU.
+        cpu: whether they leave GPUs alone.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not cpu:
         return f"{processes} x {torch.cuda.get_device_name(gpu or 0)}"
     return f"CPU ({platform.machine()})"
 

@@ -89,10 +89,13 @@ def read_run(path: Path) -> Run:
         content.get("recipe"), dict
     ):
         raise PruningError(f"{path} is not a {RUN_FILE} that this version of dsp-run can read")
+    folder, above = path.parent, path.parent.parent
+    if path.is_symlink() and path.resolve() == (above / RUN_FILE).resolve():
+        # One of several budgets has a folder in that of the training.
+        folder = above
     return Run(
         read_as(Recipe, content["recipe"], path),
-        # Folders of the further budgets of a training have a link to it.
-        path.resolve().parent if path.is_symlink() else path.parent,
+        folder,
         _threads(content.get("threads", "1"), path),
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),

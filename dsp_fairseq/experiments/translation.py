@@ -17,14 +17,14 @@ from ..evaluation.paired import Output, PairedTests
 from ..evaluation.randomisation import Texts
 from ..evaluation.references import SIDES, read_references
 from .evaluation import DEFAULT_TASK, Evaluation, register_evaluation
-from .flags import arguments_of, parse
+from .flags import arguments_of, given_flags, parse
 from .recipe import Recipe
 from .run import BEST
 
 _SPEED = re.compile(r"Translated [\d,]+ sentences \([\d,]+ tokens\) in ([\d.]+)s \(.*, ([\d.]+) t")
 
 _OWN_FLAGS = {
-    *("user-dir", "path", "gen-subset", "model-overrides", "required-batch-size-multiple"),
+    *("user-dir", "path", "gen-subset"),
     # Without them all hypotheses go to one file.
     *("results-path", "quiet", "num-shards", "shard-id"),
 }
@@ -44,7 +44,8 @@ class Translation(Evaluation):
     # ---- before a run
 
     def check_flags(self, recipe: Recipe) -> None:
-        if own := sorted(_OWN_FLAGS & recipe.generate.keys()):
+        own_flags = _OWN_FLAGS | ({"model-overrides"} if len(recipe.budgets) > 1 else set())
+        if own := sorted(own_flags & given_flags(recipe.generate)):
             raise PruningError(
                 f"recipe {recipe.name}: 'generate' has --{own[0]}, which dsp-run sets or needs: "
                 "leave it out"

@@ -203,11 +203,11 @@ class HeadPruningMixin(FairseqHooks):
         plan = self.head_gates.plan
         if not plan.repair_batches:
             return
-        batches, _ = self._sample(plan.repair_batches, plan.seed)
         # The teacher and the watch over the training are no part of what is compared.
         shared = {id(part): part for part in (self.distillation, self.watch)}
-        dense = copy.deepcopy(self.eval(), shared)
         try:
+            batches, _ = self._sample(plan.repair_batches, plan.seed)
+            dense = copy.deepcopy(self.eval(), shared)
             done = repair(self, dense, self.head_gates.layout, list(batches))
         except torch.cuda.OutOfMemoryError:
             # fairseq would leave out this update and go on, with what was repaired so far.

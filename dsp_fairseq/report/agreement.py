@@ -53,7 +53,8 @@ def _data(record: Record) -> Any:
 
 
 def _device(record: Record) -> Any:
-    return record.device
+    # Earlier versions counted all GPUs of the machine.
+    return record.device and record.device.rpartition(" x ")[2]
 
 
 def _evaluation(record: Record) -> Any:

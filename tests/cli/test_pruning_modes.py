@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 
 import pytest
@@ -91,15 +92,22 @@ def test_pipelined_is_repaired_at_the_freeze(train, folder, dense):
     assert changed and all(re.search(r"attn\.out_proj\.(weight|bias)$", name) for name in changed)
 
 
-def test_a_repair_without_memory_ends_the_training(train, folder, dense, monkeypatch):
-    """fairseq would go on with a frozen model, of which a part is repaired."""
+@pytest.mark.parametrize(
+    "where", ["repair.Regression.solve", "mixin.copy.deepcopy", "mixin.sample_batches"]
+)
+def test_a_repair_without_memory_ends_the_training(train, folder, dense, monkeypatch, where):
+    """fairseq would go on with a frozen model, of which nothing or a part is repaired."""
+    path = f"dsp_fairseq.pruning.{where}"
+    whole = pkgutil.resolve_name(path)
 
-    def fail(*_):
+    def fail(*args, **flags):
+        if where == "mixin.copy.deepcopy" and not isinstance(args[0], torch.nn.Module):
+            return whole(*args, **flags)
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("dsp_fairseq.pruning.repair.Regression.solve", fail)
+    monkeypatch.setattr(path, fail)
     flags = ("--pruning-mode", "pipelined", "--finetune-from-model", dense)
-    outcome = train(folder / "full", *flags, "--repair-batches", "2")
+    outcome = train(folder / f"full-{where}", *flags, "--repair-batches", "2")
     assert outcome.status == 1
     assert outcome.message.startswith("dsp_fairseq: error: the repair at the freeze needs more")
 

@@ -63,6 +63,12 @@ def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_pat
         check_start(Run(taught, tmp_path))
 
 
+def test_a_flag_that_is_false_is_not_given(recipe, tmp_path):
+    flags = {"no-save": False, "no-last-checkpoints": False, "restore-file": False}
+    made = recipe(generate={"quiet": False}).with_train({"num-of-heads": 4, **flags})
+    check_flags(made, tmp_path)
+
+
 def test_a_finished_run_needs_neither_its_data_nor_its_start(recipe, tmp_path):
     made = recipe(start=str(tmp_path / "dense/checkpoint_best.pt"), **{"make-start": "dsp-run d"})
     run = Run(made.with_train({"num-of-heads": 6}), tmp_path / "run")

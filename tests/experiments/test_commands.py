@@ -93,7 +93,6 @@ def test_ranking_needs_a_start_and_a_method(recipe, tmp_path):
     [
         ({"num_of_heads": 6}, {}, "'rank' sets num-of-heads, which 'train' says"),
         ({"head-costs": "all=1"}, {}, "'rank' sets head-costs, which 'train' says"),
-        ({"seed": 1}, {}, "'rank' sets seed, which dsp-run says"),
         ({"output": "x.pt"}, {}, "'rank' sets output, which dsp-run says"),
         ({}, {"num-of-heads": "6,18"}, "chooses heads for one budget, and these are 2"),
     ],

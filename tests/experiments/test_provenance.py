@@ -39,6 +39,7 @@ def test_the_device_is_the_one_that_a_run_has(monkeypatch):
     assert device() == "1 x A100"
     assert device(gpu=1) == "1 x T4"
     assert device(processes=2) == "2 x A100"
+    assert device(cpu=True).startswith("CPU")
 
 
 def test_the_state_of_the_sources():

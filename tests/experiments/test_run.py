@@ -72,6 +72,10 @@ def test_the_link_of_a_further_budget_means_the_run_itself(recipe, tmp_path):
     (tmp_path / "run/k6/run.yaml").symlink_to("../run.yaml")
     folders = {read_run(tmp_path / f"run/{place}run.yaml").folder for place in ("", "k6/")}
     assert folders == {tmp_path / "run"}
+    # A link to anywhere else is the file of the folder that it stands in.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/run.yaml").symlink_to("../run/run.yaml")
+    assert read_run(tmp_path / "other/run.yaml").folder == tmp_path / "other"
 
 
 def test_the_folder_says_recipe_budget_and_seed(recipe):

@@ -48,6 +48,7 @@ def test_runs_of_one_kind_differ_by_their_seed_alone(sweep, markdown):
         ("dense", {"generate": {"beam": "1"}}, "different flags of evaluation"),
         ("dense", {"sha256": "cd"}, "different data"),
         ("dense", {"device": "1 x NVIDIA H100"}, "different devices, so times and speeds do not"),
+        ("dense", {"device": "2 x CPU (x86_64)"}, None),
         ("dense", {"train": {"lr": "2"}}, None),
         ("ste-k6-s3", {"train": {"distill-from": "dense-s3.pt", "log-interval": "9"}}, None),
         ("dense", {"generate": {"beam": "5.0", "batch-size": "64", "quiet": True}}, None),
