@@ -17,6 +17,7 @@ ROOMS = (
     "errors",
     "files",
     "progress",
+    "user_package",
     "estimators",
     "modules",
     "heads",

@@ -10,15 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from fairseq.utils import import_user_module
 
 from ..about import __version__
 from ..errors import PruningError, exits_in_one_line
 from ..progress import begin_work
+from ..user_package import import_package
 
 _READER_GONE = 141
 """What a shell reports of a program that ended by SIGPIPE."""
@@ -116,11 +115,8 @@ def _import_user_dir(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--user-dir", nargs="?")
     args, _ = parser.parse_known_args(argv)
-    if args.user_dir is None:
-        return
-    if not (Path(args.user_dir) / "__init__.py").is_file():
-        raise PruningError(f"--user-dir {args.user_dir} is not the folder of a Python package")
-    import_user_module(args)
+    if args.user_dir is not None:
+        import_package(args.user_dir)
 
 
 def _drop_output() -> None:

@@ -40,7 +40,7 @@ def render(ranked: Ranked, args: Namespace) -> str:
     output, data = (shlex.quote(str(path)) for path in (args.output, args.data))
     use = f"dsp-predict {output} --data {data}"
     if ranked.checkpoint.family.translates:
-        use = f"fairseq-generate {data} --user-dir {USER_DIR} --path {output}"
+        use = f"fairseq-generate {data} --user-dir {args.user_dir or USER_DIR} --path {output}"
     cost = "" if head_map.cost is None else f"; they cost {head_map.cost:g}"
     return "\n".join(
         [

@@ -137,7 +137,7 @@ def with_arguments(run: Run, args: argparse.Namespace) -> Run:
         flags["num-of-heads"] = args.num_of_heads
     if args.seed is not None:
         flags["seed"] = args.seed
-    recipe = run.recipe.with_train(flags)
+    recipe = run.recipe.with_train(flags).with_package(args.user_dir)
     if args.processes is not None:
         recipe = replace(recipe, processes=args.processes)
     is_recipe = run.data_sha256 is None

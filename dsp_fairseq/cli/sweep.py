@@ -143,7 +143,7 @@ The same command continues an interrupted sweep.""",
     parser.add_run_flags()
     args = parser.parse_args(argv)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
-    grid = load_grid(args.grid, args.threads)
+    grid = load_grid(args.grid, args.threads, args.user_dir)
     jobs = jobs_of(grid, args.threads)
     if args.dry_run:
         for job in jobs:

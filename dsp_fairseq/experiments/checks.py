@@ -20,6 +20,7 @@ from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported, refuse_worst_checkpoint
+from ..user_package import import_package
 from .commands import commands_of, rank_command, train_flags
 from .evaluation import evaluation_of
 from .flags import arguments_of, given_flags, parse
@@ -206,6 +207,8 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     Raises:
         PruningError: a flag that does not exist, a value that is refused, or a missing budget.
     """
+    if recipe.user_dir is not None:
+        import_package(recipe.user_dir)
     if recipe.budget is recipe.cost_budget is None:
         raise PruningError(
             f"recipe {recipe.name} has no budget: give --num-of-heads K, or set cost-budget"

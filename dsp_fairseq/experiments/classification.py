@@ -67,6 +67,7 @@ class Classification(Evaluation):
         output: Path,
     ) -> list[str]:
         flags: dict[str, str | bool] = {"data": recipe.data, "split": split, "output": str(output)}
+        flags |= recipe.own_package()
         if budget is not None:
             flags["num-of-heads"] = budget
         if cpu:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from ..about import USER_DIR
 from ..errors import PruningError
 from ..pruning.flags import PruningConfig
 from .evaluation import evaluation_of
@@ -55,7 +54,7 @@ def train_flags(recipe: Recipe, folder: Path) -> Flags:
         with suppress(ValueError):
             updates = config.updates_before_freeze() + int(config.finetune_updates or 0)
             given["max-update"] = str(updates)
-    flags = {"user-dir": str(USER_DIR), **given, "seed": str(recipe.seed)}
+    flags = {"user-dir": recipe.package, **given, "seed": str(recipe.seed)}
     if (start := start_of(recipe, folder)) is not None:
         flags["finetune-from-model"] = str(start)
     flags |= {"save-dir": str(folder), "log-format": "json"}
@@ -129,7 +128,7 @@ def rank_command(recipe: Recipe, folder: Path) -> list[str]:
     shared = {name: recipe.train.get(name) for name in _RANK_FLAGS}
     given = {**shared, "seed": str(recipe.seed), **recipe.rank}
     flags = {name: value for name, value in given.items() if value is not None}
-    flags["output"] = str(start_of(recipe, folder))
+    flags |= {"output": str(start_of(recipe, folder)), **recipe.own_package()}
     module = (Path(sys.executable).name, "-m", "dsp_fairseq.cli.rank_heads")
     return [*module, recipe.start, "--data", recipe.data, *arguments_of(flags)]
 

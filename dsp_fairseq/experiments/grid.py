@@ -116,8 +116,13 @@ class Job:
     results: tuple[tuple[str, Path], ...]
 
 
-def load_grid(path: Path, threads: int = 1) -> Grid:
+def load_grid(path: Path, threads: int = 1, package: str | None = None) -> Grid:
     """Reads a grid file; paths in it are relative to the folder in which the command is given.
+
+    Args:
+        path: the file.
+        threads: CPU threads of each process.
+        package: folder of a package for ``--user-dir`` in place of the recipes' own.
 
     Raises:
         PruningError: a file that cannot be read, an unknown key, one that is missing, or a value of
@@ -125,9 +130,9 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     """
     file = read_as(_GridFile, read_yaml(path), path)
     _refuse_axes(file.train, f"{path}: 'train'")
-    recipe = load_recipe(Path(file.recipe)).with_generate(file.generate).with_train(file.train)
+    recipe = _recipe(file.recipe, file, package).with_train(file.train)
     _refuse_axes(recipe.rank or {}, f"{file.recipe}: 'rank'")
-    dense, dense_folder = _dense(file, path, threads)
+    dense, dense_folder = _dense(file, path, threads, package)
     for made in (recipe, *([dense.recipe] if dense else [])):
         if "test" not in made.evaluate:
             raise PruningError(
@@ -156,7 +161,13 @@ def load_grid(path: Path, threads: int = 1) -> Grid:
     )
 
 
-def _dense(file: _GridFile, path: Path, threads: int) -> tuple[Run | None, Path | None]:
+def _recipe(path: str, file: _GridFile, package: str | None) -> Recipe:
+    return load_recipe(Path(path)).with_generate(file.generate).with_package(package)
+
+
+def _dense(
+    file: _GridFile, path: Path, threads: int, package: str | None
+) -> tuple[Run | None, Path | None]:
     """The dense run if the grid says how it is made, and its folder."""
     if file.dense is None or isinstance(file.dense, str):
         return None, None if file.dense is None else Path(file.dense)
@@ -165,7 +176,7 @@ def _dense(file: _GridFile, path: Path, threads: int) -> tuple[Run | None, Path 
             f"{path}: 'dense' must be a folder, or hold 'recipe' and perhaps 'folder' and 'train'"
         )
     own = read_as(_DenseFile, file.dense, f"{path}, dense")
-    recipe = load_recipe(Path(own.recipe)).with_generate(file.generate).with_train(own.train)
+    recipe = _recipe(own.recipe, file, package).with_train(own.train)
     folder = Path(own.folder) if own.folder else default_folder(recipe)
     return Run(recipe, folder, threads), folder
 

@@ -13,6 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ..about import USER_DIR
 from ..errors import PruningError, one_line
 
 Flags = dict[str, "str | bool"]
@@ -39,6 +40,8 @@ class Recipe:
         start: checkpoint whose weights training starts from.
         make_start: the command that makes ``start``, or the teacher of ``--distill-from``.
         rank: flags of dsp-rank-heads, if the heads of ``start`` are chosen without training.
+        user_dir: folder of a package that is given as ``--user-dir`` in place of this one, which it
+            imports.
         folder: where the run is kept (default: ``runs/NAME/kK-sSEED``, or ``cC`` for a budget in
             cost).
     """
@@ -53,6 +56,7 @@ class Recipe:
     start: str | None = None
     make_start: str = ""
     rank: dict[str, Any] | None = None
+    user_dir: str | None = None
     folder: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +77,19 @@ class Recipe:
     def with_generate(self, flags: Mapping[str, Any]) -> Recipe:
         """The same recipe with other flags of generation; None takes one away."""
         return replace(self, generate=merge_flags(self.generate, flags))
+
+    def with_package(self, folder: str | None) -> Recipe:
+        """The same recipe with another package for ``--user-dir``; None leaves it as it is."""
+        return self if folder is None else replace(self, user_dir=folder)
+
+    @property
+    def package(self) -> str:
+        """What fairseq's commands get as ``--user-dir``."""
+        return self.user_dir or str(USER_DIR)
+
+    def own_package(self) -> Flags:
+        """The flag of the user's own package, where there is one, for this package's commands."""
+        return {} if self.user_dir is None else {"user-dir": self.user_dir}
 
     @property
     def budget(self) -> str | None:

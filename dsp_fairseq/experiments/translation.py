@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from fairseq import options
 
-from ..about import USER_DIR
 from ..data.dataspec import DataSpec, check_dictionaries
 from ..errors import PruningError
 from ..evaluation.bleu import Score, score_file
@@ -92,7 +91,7 @@ class Translation(Evaluation):
         output: Path,
     ) -> list[str]:
         flags = {
-            "user-dir": str(USER_DIR),
+            "user-dir": recipe.package,
             "path": str(checkpoint),
             "gen-subset": split,
             # Without it fairseq leaves out the last incomplete batch.

@@ -62,6 +62,5 @@ def test_a_full_gpu_is_said_in_one_line():
 
 
 def test_a_user_dir_that_is_no_package_is_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(SystemExit, match="is not the folder of a Python package"):
-            heads.main(["model.pt", "--user-dir", str(folder)])
+    with pytest.raises(SystemExit, match="is not the folder of a Python package"):
+        heads.main(["model.pt", "--user-dir", str(tmp_path)])

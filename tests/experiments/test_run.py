@@ -20,7 +20,7 @@ from dsp_fairseq.experiments.run import Run, default_folder, read_run
 
 
 def _arguments(**values):
-    given = {"set": [], "num_of_heads": None, "seed": None, "save_dir": None}
+    given = {"set": [], "num_of_heads": None, "seed": None, "save_dir": None, "user_dir": None}
     return Namespace(**{**given, "threads": None, "processes": None, **values})
 
 

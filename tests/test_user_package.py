@@ -1,0 +1,46 @@
+"""A user's own package is imported, or refused in one line."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dsp_fairseq.errors import PruningError
+from dsp_fairseq.user_package import import_package
+
+
+def _package(folder, text):
+    folder.mkdir()
+    (folder / "__init__.py").write_text(text)
+    return str(folder)
+
+
+def test_it_is_imported(tmp_path):
+    import_package(_package(tmp_path / "own_parts_once", "VALUE = 1\n"))
+    assert sys.modules["own_parts_once"].VALUE == 1
+
+
+def test_a_folder_that_is_no_package_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(PruningError, match="is not the folder of a Python package"):
+            import_package(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 +", "SyntaxError: invalid syntax"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise ValueError('first\\nlast')", "ValueError: last"),
+    ],
+)
+def test_one_that_fails_says_why_in_one_line(tmp_path, text, message):
+    name = "own_parts_" + message.partition("E")[0].lower()
+    with pytest.raises(PruningError, match=message):
+        import_package(_package(tmp_path / name, text))
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    with pytest.raises(PruningError, match="not globally unique"):
+        import_package(_package(tmp_path / "json", ""))
