@@ -192,10 +192,9 @@ def _method(content: Mapping[str, Any], place: str) -> Method:
     train = dict(content)
     _refuse_axes(train, place)
     own: dict[str, Any] = {n: train.pop(n) for n in ("rank", "score", "budgets") if n in train}
-    for name in ("rank", "score"):
-        if isinstance(own.get(name), Mapping):
-            _refuse_axes(own[name], f"{place}: '{name}'")
-    return read_as(Method, {**own, "train": train}, place)
+    method = read_as(Method, {**own, "train": train}, place)
+    _refuse_axes(method.rank or {}, f"{place}: 'rank'")
+    return method
 
 
 def jobs_of(grid: Grid, threads: int = 1) -> list[Job]:

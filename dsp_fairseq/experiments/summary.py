@@ -72,16 +72,16 @@ def train_seconds(run: Run) -> float:
     before = read_record(run.folder).start_seconds
     if before is None:
         before = start_seconds(run)
-    return round(seconds_of(last) - before, 1)
+    return round(_seconds_of(last) - before, 1)
 
 
 def start_seconds(run: Run) -> float:
     """Seconds of training behind the checkpoint that a run starts from; 0 without one."""
     start = start_of(run.recipe, run.folder)
-    return seconds_of(start) if start and start.exists() else 0.0
+    return _seconds_of(start) if start and start.exists() else 0.0
 
 
-def seconds_of(checkpoint: Path) -> float:
+def _seconds_of(checkpoint: Path) -> float:
     """Seconds of training behind a checkpoint, with those of what it was started from."""
     extra = peek(checkpoint).state.get("extra_state") or {}
     return float(extra.get("previous_training_time", 0.0))

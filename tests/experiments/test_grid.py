@@ -81,7 +81,7 @@ def test_mistakes_in_grids_are_refused(grid, content, message):
         ({"methods": {"a": {"--seed": 3}}}, "method a sets seed, which 'seeds' says"),
         ({"train": {"num_of_heads": 3}}, "'train' sets num-of-heads, which 'budgets' says"),
         ({"methods": {"a": {"rank": {"seed": 1}}}}, "a: 'rank' sets seed, which 'seeds' says"),
-        ({"methods": {"a": {"score": {"num_of_heads": 1}}}}, "'score' sets num-of-heads, which"),
+        ({"methods": {"a": {"score": {"num_of_heads": 1}}}}, "'rank' sets num-of-heads, which"),
     ],
 )
 def test_what_the_axes_say_is_said_nowhere_else(grid, content, message):
