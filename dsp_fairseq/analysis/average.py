@@ -15,10 +15,12 @@ from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES, trained_budgets
 from ..checkpoints.validation import UNINITIALISED
 from ..checkpoints.weights import digest_of
+from ..data.dataspec import DataSpec
 from ..errors import PruningError, shortened
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
 from ..heads.head_map import HeadMap
+from ..modules.head_rows import rows_of
 from ..progress import progress
 
 _IMPORTANCE, _LAST_CHANGE = f"{GATES}importance", f"{GATES}last_change"
@@ -35,10 +37,10 @@ class _Member:
 
     Attributes:
         standing: ``dense``, ``frozen`` or ``exported``.
-        head_maps: its own, then those of its other budgets; none for a model without gates, such
-            as fairseq's own.
+        head_maps: its own, then those of its other budgets; none for a dense model without gates,
+            such as fairseq's own.
         structure: the architecture, the family's arguments that change the function, and what
-            the checkpoint says of its data.
+            the checkpoint says of its data and languages.
         tensors: per name its shape and dtype, and the first name that shares its memory.
         fixed: the tensors that must be equal: integers, and gates other than importance.
         digest: of all weights.
@@ -72,7 +74,12 @@ class _Member:
             checkpoint.updates,
             standing,
             _head_maps(checkpoint, standing),
-            {"architecture": architecture(args), **structure, **checkpoint.data_state},
+            {
+                "architecture": architecture(args),
+                **structure,
+                **_languages(checkpoint),
+                **checkpoint.data_state,
+            },
             tensors,
             {name: value for name, value in weights.items() if _is_fixed(name, value)},
             digest_of(weights),
@@ -86,9 +93,14 @@ class _Member:
         return f"{list(shape)} in {str(dtype).removeprefix('torch.')}{tie}"
 
 
+def _languages(checkpoint: Checkpoint) -> dict[str, Any]:
+    flags = DataSpec.of(checkpoint.config("task")).flags
+    return {side: flags[side] for side in ("source_lang", "target_lang") if side in flags}
+
+
 def _standing(checkpoint: Checkpoint) -> str:
     if not checkpoint.has_gates:
-        return "exported" if checkpoint.lacks_heads else "dense"
+        return "exported" if _is_export(checkpoint) else "dense"
     heads = checkpoint.head_map()
     if heads.frozen:
         return "frozen"
@@ -103,6 +115,10 @@ def _standing(checkpoint: Checkpoint) -> str:
     )
 
 
+def _is_export(checkpoint: Checkpoint) -> bool:
+    return checkpoint.lacks_heads or SIGNATURE in checkpoint.state
+
+
 def _budgets(checkpoint: Checkpoint) -> list[int]:
     return trained_budgets(checkpoint.weights[f"{GATES}budgets"])
 
@@ -110,11 +126,22 @@ def _budgets(checkpoint: Checkpoint) -> list[int]:
 def _head_maps(checkpoint: Checkpoint, standing: str) -> tuple[HeadMap, ...]:
     """The first is the checkpoint's own, the others are of its further budgets."""
     if not (checkpoint.has_gates or checkpoint.lacks_heads):
-        return ()
+        return (_zeroed(checkpoint),) if _is_export(checkpoint) else ()
     own = checkpoint.head_map()
     if standing != "frozen":
         return (own,)
     return own, *(checkpoint.head_map(k) for k in _budgets(checkpoint) if k != own.budget)
+
+
+def _zeroed(checkpoint: Checkpoint) -> HeadMap:
+    """The heads of an export in the dense shape: those that are closed are zeros."""
+    layout, weights = checkpoint.layout, checkpoint.weights
+    mask = []
+    for site, heads in zip(layout.sites, layout.heads, strict=True):
+        rows = rows_of(weights, f"{site.module_name}.").values()
+        mask.append(torch.stack([x.reshape(heads, -1).any(dim=1) for x in rows]).any(dim=0))
+    open_heads = torch.cat(mask).float()
+    return HeadMap(layout, None, open_heads, frozen=True, budget=int(open_heads.sum()))
 
 
 def _is_fixed(name: str, value: Tensor) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from fairseq import checkpoint_utils, tasks
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY
+from fairseq.tasks import TASK_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint,
 from ..checkpoints.formats import GATES
 from ..checkpoints.weights import tie_embeddings
 from ..data.batches import to_gpu
-from ..data.dataspec import data_of, own_task, refuse_other_data
+from ..data.dataspec import data_of, own_task, refuse_other_data, refuse_other_symbols
 from ..errors import CommandExit, PruningError
 from ..files import in_place_of, refuse_existing
 from ..heads.costs import resolve_costs
@@ -99,10 +100,17 @@ def rank_and_repair(source: Path, data: Path, options: RankingOptions) -> Ranked
     chosen = load_checkpoint(options.heads_of).head_map() if options.heads_of else None
     if chosen and not chosen.frozen:
         logger.warning("the heads of %s are %s", options.heads_of, chosen.standing)
+    if RANKINGS[options.method].uses_data and getattr(dense.args, "adaptive_softmax_cutoff", None):
+        raise PruningError(
+            f"--method {options.method} needs gradients of the loss, which a model with "
+            "--adaptive-softmax-cutoff gives to its own criterion only: use --method weight-norm, "
+            "random or learned"
+        )
     frozen = gated_checkpoint(dense, source, options)
     config = frozen.state["cfg"]
-    task = _setup_task(config, data)
+    task = _setup_task(config, data, source)
     refuse_other_data(dense.data_state, task)
+    refuse_other_symbols(source, dense.config("task"), task)
     build = partial(build_gated, config["model"], dense, task)
     model = build()
     criterion = task.build_criterion(OmegaConf.create(config["criterion"]))
@@ -196,12 +204,18 @@ def gated_arguments(checkpoint: Checkpoint) -> Namespace:
     return args
 
 
-def _setup_task(config: Mapping[str, Any], data: Path) -> Any:
+def _setup_task(config: Mapping[str, Any], data: Path, source: Path) -> Any:
     node = config["task"]
     if isinstance(node, Namespace):
         task_config: Any = Namespace(**{**vars(node), "data": str(data)})
     else:
         task_config = OmegaConf.create({**node, "data": str(data)})
+    name = getattr(node, "task", None) if isinstance(node, Namespace) else node.get("_name")
+    if name and name not in TASK_REGISTRY:
+        raise PruningError(
+            f"{source} is of the task {name}, which is not known here: give the package that "
+            "registers it as --user-dir"
+        )
     try:
         return tasks.setup_task(task_config, from_checkpoint=True)
     except Exception as error:  # fairseq raises all kinds, and bare Exception too

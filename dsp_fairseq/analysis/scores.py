@@ -75,12 +75,14 @@ def sentence_gradients(
         with _repeatable(device):
             for sample in batches:
                 loss, _, _ = criterion(model, sample)
-                gradients = torch.autograd.grad(loss, [outputs[site] for site in layout.sites])
+                read = [outputs[site] for site in layout.sites]
+                # Without cross-attention nothing reads the encoder: its gradients are zero.
+                gradients = torch.autograd.grad(
+                    loss, read, allow_unused=True, materialize_grads=True
+                )
                 products = [
-                    (gradient * outputs[site].detach()).double().unflatten(2, (heads, -1))
-                    for gradient, site, heads in zip(
-                        gradients, layout.sites, layout.heads, strict=True
-                    )
+                    (gradient * output.detach()).double().unflatten(2, (heads, -1))
+                    for gradient, output, heads in zip(gradients, read, layout.heads, strict=True)
                 ]
                 found.append(torch.cat([x.sum((0, 3)) for x in products], dim=1).cpu())
     finally:

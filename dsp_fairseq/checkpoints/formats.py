@@ -63,16 +63,22 @@ def check_format(number: Any, where: str) -> None:
         )
 
 
+_OLD_POSITIONS = ("embed_positions._float_tensor", "embed_positions.weights")
+"""What fairseq up to 0.12.2 stored of sinusoidal positions, which are computed."""
+
+
 def upgrade_weights(weights: MutableMapping[str, Tensor], where: str) -> None:
     """Brings a state dict from any earlier format to :data:`FORMAT`, in place.
 
     Args:
-        weights: a state dict; one without gates stays as it is.
+        weights: a state dict; one without gates only loses what fairseq itself ignores by now.
         where: what to call it in messages.
 
     Raises:
         PruningError: its format is newer than this version.
     """
+    for name in [name for name in weights if name.endswith(_OLD_POSITIONS)]:
+        del weights[name]
     found = format_of(weights)
     if found is None:
         return

@@ -266,6 +266,12 @@ def refuse_other_start(stored: Mapping[str, Any], task: Any, new_task: bool) -> 
 
 
 def refuse_other_symbols(model: Path, config: Mapping[str, Any], task: Any) -> None:
+    """As :func:`refuse_other_dictionaries`, of the data of a task."""
+    if isinstance(path := config_of(task).get("data"), str) and path:
+        refuse_other_dictionaries(model, config, data_folders(path)[0])
+
+
+def refuse_other_dictionaries(model: Path, config: Mapping[str, Any], own: Path) -> None:
     """Compares the dictionaries that a model was trained with, where they are still there.
 
     The same number of other symbols fits the weights, and means something else.
@@ -273,15 +279,15 @@ def refuse_other_symbols(model: Path, config: Mapping[str, Any], task: Any) -> N
     Args:
         model: its checkpoint.
         config: of the task that it was trained with.
-        task: of this training.
+        own: the folder whose dictionaries it is to be used with.
 
     Raises:
         PruningError: one of them has other symbols, or has them in another order.
     """
-    paths = (config.get("data"), config_of(task).get("data"))
-    if not all(isinstance(path, str) and path for path in paths):
+    trained_on = config.get("data")
+    if not (isinstance(trained_on, str) and trained_on):
         return
-    folder, own = (data_folders(str(path))[0] for path in paths)
+    folder = data_folders(trained_on)[0]
     for path in sorted(own.glob("dict*.txt")):
         other = folder / path.name
         if other.is_file() and symbols_of(other) != symbols_of(path):

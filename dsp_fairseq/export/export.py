@@ -13,7 +13,7 @@ from ..analysis.ranking import RankingOptions
 from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import LAST_CHANGE_KEY
 from ..checkpoints.weights import count_bytes, count_parameters, expand_weights
-from ..data.dataspec import DataSpec, data_folders
+from ..data.dataspec import DataSpec, data_folders, refuse_other_dictionaries
 from ..errors import PruningError
 from ..estimators import ESTIMATORS
 from ..evaluation.predictions import SameClasses, predict, same_classes
@@ -72,6 +72,9 @@ def export_checkpoint(
     checkpoint = load_checkpoint(source)
     if SIGNATURE in checkpoint.state:
         raise PruningError(f"{source} is exported already: give the training checkpoint")
+    for data in (options.data, check):
+        if data is not None:
+            refuse_other_dictionaries(source, checkpoint.config("task"), data)
     head_map = checkpoint.head_map(num_of_heads)
     if head_map.importance is None:
         # An exported model that was trained further.

@@ -179,6 +179,27 @@ def test_different_masks_are_refused_with_the_heads(save, tmp_path):
     assert "encoder.self.1 head 3 and 4 more; only" in _refused(far, tmp_path)
 
 
+def test_exports_in_the_dense_shape_are_told_apart_by_their_zeros(save, tmp_path):
+    dense = {}
+    for name, heads in (("a", range(6)), ("bb", range(6)), ("c", range(5, 11))):
+        dense[name] = tmp_path / f"{name}-dense.pt"
+        export_checkpoint(save(name, heads), dense[name], "fairseq")
+    average = average_checkpoints([dense["a"], dense["bb"]], tmp_path / "mean.pt")
+    assert (average.standing, average.heads.budget) == ("exported", 6)
+    message = _refused([dense["a"], dense["c"]], tmp_path)
+    assert "keep different heads" in message and "only" in message
+    assert "is exported and" in _refused([dense["a"], save("all", k=24)], tmp_path)
+
+
+def test_models_of_two_directions_are_refused(save, tmp_path):
+    def speaks(source, target):
+        task = {"_name": "translation", "source_lang": source, "target_lang": target}
+        return lambda state: state["cfg"].update(task=task)
+
+    paths = [save("a", change=speaks("de", "en")), save("b", change=speaks("en", "de"))]
+    assert "source_lang is de and en" in _refused(paths, tmp_path)
+
+
 def test_unfrozen_checkpoints_are_refused(save, tmp_path):
     loose = save("loose", k=6, frozen=False)
     assert "loose.pt is not frozen: which 6 of 24 heads" in _refused([loose], tmp_path)

@@ -12,7 +12,7 @@ from fairseq.data import Dictionary
 from saved_models import read_head_map
 
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
-from dsp_fairseq.checkpoints.formats import FORMAT, FORMAT_KEY, format_of
+from dsp_fairseq.checkpoints.formats import FORMAT, FORMAT_KEY, format_of, upgrade_weights
 from dsp_fairseq.errors import CommandExit, PruningError
 from dsp_fairseq.export.export import export_checkpoint
 from dsp_fairseq.models.transformer import DspTransformerModel
@@ -92,3 +92,11 @@ def test_a_later_export_of_any_kind_is_refused(tmp_path):
     torch.save({**state, "dsp_format": FORMAT + 1}, tmp_path / "later.pt")
     with pytest.raises(PruningError, match="install a newer one"):
         load_checkpoint(tmp_path / "later.pt")
+
+
+def test_what_older_fairseqs_stored_of_computed_positions_is_left_out():
+    names = ("encoder.embed_positions.weights", "decoder.embed_positions._float_tensor")
+    learned = {"encoder.embed_positions.weight": torch.ones(2)}
+    weights = {**{name: torch.zeros(1) for name in names}, **learned}
+    upgrade_weights(weights, "model.pt")
+    assert weights == learned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from argparse import Namespace
 
 import pytest
 import torch
@@ -155,3 +156,84 @@ def test_a_split_without_sentences_is_refused(prune, corpus, folder, tmp_path):
         with pytest.raises(SystemExit, match="has no none split that fairseq can read"):
             prune("none.pt", "--data", data, "--split", "none", *flags)
     assert set(folder.iterdir()) == before
+
+
+def _changed(dense, folder, name, change):
+    state = torch.load(dense, weights_only=False)
+    change(state)
+    torch.save(state, folder / name)
+    return folder / name
+
+
+def test_a_checkpoint_of_an_older_fairseq_is_pruned_all_the_same(prune, dense, folder):
+    """Up to 0.12.2 sinusoidal positions stored a buffer, and arguments were a namespace."""
+
+    def age(state):
+        own = {"criterion": "label_smoothed_cross_entropy", "task": "translation"}
+        state["args"] = Namespace(**{**vars(state["cfg"]["model"]), **own})
+        state["cfg"] = None
+        for side in ("encoder", "decoder"):
+            state["model"][f"{side}.embed_positions._float_tensor"] = torch.zeros(1)
+
+    old = _changed(dense, folder, "old.pt", age)
+    made = [
+        load_checkpoint(prune(name, "--method", "weight-norm", "--repair-batches", 2, **given))
+        for name, given in (("of-new.pt", {}), ("of-old.pt", {"checkpoint": old}))
+    ]
+    one, other = (checkpoint.weights for checkpoint in made)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def _other_order(corpus, folder):
+    """The same data folder with as many symbols in another order."""
+    data = folder / "data"
+    shutil.copytree(corpus, data)
+    for path in data.glob("dict.*.txt"):
+        first, *others = path.read_text().splitlines()
+        path.write_text("\n".join([*others, first]) + "\n")
+    return data
+
+
+def test_data_with_other_dictionaries_are_refused(prune, dense, corpus, folder, tmp_path):
+    data = _other_order(corpus, tmp_path)
+    pruned = prune("right.pt", "--method", "random", "--no-repair")
+    ranked = folder / "ranked-for-dictionaries.pt"
+    common = [str(dense), "--num-of-heads", "12", "--method", "random"]
+    rank_heads_command.main([*common, "--data", str(corpus), "--output", str(ranked)])
+    before = set(folder.iterdir())
+    with pytest.raises(SystemExit, match="has other symbols or another order of them"):
+        prune("wrong.pt", "--data", data, "--method", "random")
+    for flags in (("--check", data), ("--format", "ctranslate2", "--data", data)):
+        with pytest.raises(SystemExit, match="has other symbols or another order of them"):
+            export_command.main([str(ranked), "--output", str(folder / "no.pt"), *map(str, flags)])
+    assert set(folder.iterdir()) == before
+    assert pruned.exists()
+
+
+def test_a_model_without_cross_attention_is_ranked(train, prune, tmp_path):
+    """Nothing reads its encoder: those heads are worth nothing."""
+    model = tmp_path / "model/checkpoint_last.pt"
+    flags = ("--no-cross-attention", "--max-update", "4")
+    assert train(model.parent, *flags, gated=False).status == 0
+    pruned = prune("alone.pt", k="6", checkpoint=model)
+    kept = {site.kind: 0 for site in load_checkpoint(pruned).layout.sites}
+    for site, heads in load_checkpoint(pruned).head_map().kept.items():
+        kept[site.kind] += len(heads)
+    assert kept == {"encoder.self": 0, "decoder.self": 6}
+
+
+def test_what_a_ranking_cannot_read_is_said(prune, dense, folder, tmp_path):
+    def rename(state):
+        state["cfg"]["task"]["_name"] = "my_translation"
+
+    def cut_off(state):
+        state["cfg"]["model"].adaptive_softmax_cutoff = "50,100"
+
+    for change, message in (
+        (rename, "is of the task my_translation, which is not known here: give the package"),
+        (cut_off, "--method fisher needs gradients .* use --method weight-norm, random or learned"),
+    ):
+        path = _changed(dense, tmp_path, "changed.pt", change)
+        with pytest.raises(SystemExit, match=message):
+            prune("none.pt", checkpoint=path)
