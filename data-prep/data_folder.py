@@ -79,6 +79,7 @@ def _build(text: TextSettings, files: SplitFiles, work: Path, folder: Path) -> N
         text.vocab_size,
         folder,
         counts_merges=text.counts_merges,
+        languages=text.languages,
     )
 
     step("splitting the text into subwords")

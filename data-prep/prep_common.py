@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -70,6 +71,8 @@ def staged_folder(out: Path) -> Iterator[Path]:
     require_new(out)
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.*.partial")):
+        step(f"note: {left} is of a preparation that was killed, or is still going on")
     staging = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
     staging.mkdir()
     try:

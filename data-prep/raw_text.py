@@ -68,8 +68,30 @@ class _HashingReader:
         return self._digest.hexdigest()
 
 
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ": "xz",
+    b"BZh9": "bzip2",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+"""How compressed files begin."""
+
+
+def _refuse_packed(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    for magic, kind in _PACKED.items():
+        if start.startswith(magic):
+            raise TextError(
+                f"{path} is compressed by {kind}: unpack it, or give a gzip file that ends in .gz"
+            )
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
+    if path.suffix != ".gz":
+        _refuse_packed(path)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         try:
             yield stream

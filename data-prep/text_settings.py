@@ -49,7 +49,10 @@ class TextSettings:
 def language_code(text: str) -> str:
     """Parse a language code, which fairseq joins to others with dots and hyphens."""
     if not re.fullmatch(r"\w+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a plain language code such as de")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a plain language code such as de or zh_CN, with _ between its parts; "
+            "files are named so too"
+        )
     return text
 
 
@@ -105,7 +108,7 @@ def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSet
     # SentencePiece works on untokenised text.
     tokenized = args.subword == "bpe" and not args.no_tokenize
     known = NonbreakingPrefixes().available_langs
-    unknown = [code for code in (source, target) if code not in known]
+    unknown = [code for code in (source, target) if code.lower().partition("_")[0] not in known]
     if tokenized and unknown:
         step(
             f"note: Moses has no abbreviations of {' and '.join(unknown)}, and takes those of "

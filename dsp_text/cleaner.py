@@ -23,6 +23,8 @@ class Cleaner:
         normalize: bool = True,
         escape: bool = False,
     ) -> None:
+        # Moses knows languages by two small letters: fr, and not fr_FR.
+        language = language.lower().partition("_")[0]
         self._normalizer = MosesPunctNormalizer(lang=language) if normalize else None
         self._tokenizer = MosesTokenizer(lang=language) if tokenize else None
         self._detokenizer = MosesDetokenizer(lang=language) if tokenize else None

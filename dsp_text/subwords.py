@@ -17,6 +17,8 @@ SENTENCEPIECE_VOCABULARY = "spm.vocab"
 
 Transform = Callable[[str], str]
 
+_WIDE = ("zh", "ja")
+
 SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
 """What fairseq's dictionaries have for the ends of a sentence, padding and unknown tokens."""
 
@@ -28,8 +30,12 @@ def learn_subwords(
     folder: Path,
     *,
     counts_merges: bool = False,
+    languages: Iterable[str] = (),
 ) -> None:
     """Learn a subword model of about `vocab_size` symbols and write it into `folder`.
+
+    SentencePiece brings characters to one form (NFKC), unless one of the `languages` is Chinese or
+    Japanese: their full-width punctuation would become that of Latin letters.
 
     With `counts_merges`, `vocab_size` counts the merges of BPE, and characters come on top.
 
@@ -39,7 +45,8 @@ def learn_subwords(
         if kind == "bpe":
             _learn_bpe(sentences, vocab_size, folder, total_symbols=not counts_merges)
         else:
-            _learn_sentencepiece(sentences, vocab_size, folder)
+            wide = any(code.lower().partition("_")[0] in _WIDE for code in languages)
+            _learn_sentencepiece(sentences, vocab_size, folder, "identity" if wide else "nmt_nfkc")
     except (RuntimeError, ValueError) as error:
         raise TextError(
             f"cannot learn {vocab_size} {kind} symbols from this training text ({error}); "
@@ -86,7 +93,9 @@ def _plain_token(token: str) -> str:
     return f"{token[0]}@@ {token[1:]}" if token in SYMBOLS else token
 
 
-def _learn_sentencepiece(sentences: Iterable[str], vocab_size: int, folder: Path) -> None:
+def _learn_sentencepiece(
+    sentences: Iterable[str], vocab_size: int, folder: Path, normalization: str
+) -> None:
     import sentencepiece
 
     model = io.BytesIO()
@@ -97,6 +106,7 @@ def _learn_sentencepiece(sentences: Iterable[str], vocab_size: int, folder: Path
         model_writer=model,
         model_type="unigram",
         vocab_size=vocab_size,
+        normalization_rule_name=normalization,
         hard_vocab_limit=False,
         character_coverage=1.0,
         shuffle_input_sentence=False,

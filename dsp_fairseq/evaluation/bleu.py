@@ -158,6 +158,12 @@ def score_file(
         references.words_of(number, text.tokens)
         for number, text in zip(output.numbers, output.references, strict=True)
     ]
+    if len(hypotheses) > 1 and hypotheses == targets:
+        logger.warning(
+            "every hypothesis of %s is its reference: if --score-reference or --prefix-size made "
+            "it, the score says nothing of the model",
+            generated,
+        )
     translations, best = (
         [references.plain_text(line) for line in side] for side in (hypotheses, targets)
     )

@@ -26,7 +26,13 @@ _OWN_FLAGS = {
     *("user-dir", "path", "gen-subset"),
     # Without them all hypotheses go to one file.
     *("results-path", "quiet", "num-shards", "shard-id"),
+    # With another value fairseq leaves out the last batch.
+    "required-batch-size-multiple",
 }
+_OF_THE_REFERENCE = {"score-reference", "prefix-size"}
+"""Flags with which fairseq gives out the reference, or its beginning, as a translation."""
+_JOINED_BY = {"bpe": {True, "@@ ", "@@", "subword_nmt"}, "sentencepiece": {True, "sentencepiece"}}
+"""Values of --remove-bpe that fit the subwords of the data."""
 
 
 @register_evaluation
@@ -48,6 +54,11 @@ class Translation(Evaluation):
             raise PruningError(
                 f"recipe {recipe.name}: 'generate' has --{own[0]}, which dsp-run sets or needs: "
                 "leave it out"
+            )
+        if forced := sorted(_OF_THE_REFERENCE & given_flags(recipe.generate)):
+            raise PruningError(
+                f"recipe {recipe.name}: 'generate' has --{forced[0]}, with which fairseq gives out "
+                "the references: leave it out"
             )
         words = self.command(recipe, Path(BEST), "test", False, None, Path())[1:]
         parse(recipe, "generate", options.get_generation_parser(), words)
@@ -72,6 +83,14 @@ class Translation(Evaluation):
         data, spec = Path(recipe.data), data_spec(recipe)
         spec.check_lengths(data, split)
         known, language = read_references(data, split), spec.direction(data)[1]
+        kind = str(known[0].settings["subword"])
+        for flag in ("remove-bpe", "post-process"):
+            value = recipe.generate.get(flag, True)
+            if value is not False and value not in _JOINED_BY[kind]:
+                raise PruningError(
+                    f"recipe {recipe.name}: 'generate' has --{flag} {value}, and the subwords of "
+                    f"{data} are {kind}: write {flag}: true"
+                )
         if language not in {references.language for references in known}:
             pair = " and ".join(str(known[0].settings.get(side)) for side in SIDES)
             raise PruningError(

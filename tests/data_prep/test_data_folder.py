@@ -180,3 +180,13 @@ def test_a_staged_folder_yields_to_one_made_meanwhile(tmp_path):
     with pytest.raises(TextError, match="exists"):
         build()
     assert names(tmp_path) == {"out"}
+
+
+def test_what_a_killed_preparation_left_is_named(tmp_path, capsys):
+    left = tmp_path / ".out.0badcafe.partial"
+    left.mkdir()
+    (tmp_path / ".out2.0badcafe.partial").mkdir()
+    with prep_common.staged_folder(tmp_path / "out"):
+        pass
+    printed = capsys.readouterr().out
+    assert printed == f"note: {left} is of a preparation that was killed, or is still going on\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 
 import pytest
 from raw_text import check_halves, check_raw, decode_lines, read_lines
@@ -38,9 +40,12 @@ def test_gzip_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path):
         ("a", TEXT.encode("utf-16"), "a, line 1: not valid UTF-8"),
         ("a.gz", gzip.compress(TEXT.encode() * 99)[:-20], "a.gz is not a whole gzip file"),
         ("a.gz", TEXT.encode(), "a.gz is not a whole gzip file"),
+        ("a", gzip.compress(TEXT.encode()), "a is compressed by gzip: unpack it"),
+        ("a.xz", lzma.compress(TEXT.encode()), "a.xz is compressed by xz: unpack it"),
+        ("a.bz2", bz2.compress(TEXT.encode()), "a.bz2 is compressed by bzip2: unpack it"),
     ],
     # The time stands in a gzip file, and the names of tests must not.
-    ids=["empty", "latin-1", "utf-16", "cut off", "not zipped"],
+    ids=["empty", "latin-1", "utf-16", "cut off", "not zipped", "gzip", "xz", "bzip2"],
 )
 def test_a_file_that_is_no_text_is_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)

@@ -71,6 +71,14 @@ def test_cleaning_order_and_punctuation():
     assert untouched("It’s  fine, isn’t it?") == "It's fine, isn't it?"
 
 
+@pytest.mark.parametrize("code", ["fr_FR", "FR", "fr_CA"])
+def test_a_region_changes_nothing(code):
+    text = "L'homme d'ici n'oublie pas M. Dupont."
+    one, other = (Cleaner(name, tokenize=True, lowercase=False) for name in ("fr", code))
+    assert one(text) == other(text)
+    assert other.restore(other(text)) == text
+
+
 @pytest.mark.parametrize("text", ["", "\u200b", "\x01\x02", "\ufffd \u2581", "\u3164"])
 @pytest.mark.parametrize("tokenize", [True, False])
 def test_nothing_to_see_gives_no_words(text, tokenize):

@@ -40,3 +40,14 @@ def test_words_that_are_symbols_of_fairseqs_stay_words(kind, word, tmp_path):
     encode, join = load_subwords(kind, tmp_path), join_subwords(kind)
     assert word not in encode(text[0]).split()
     assert join(encode(text[0])) == text[0]
+
+
+@pytest.mark.parametrize(
+    ("languages", "comma"), [(("en", "zh_CN"), "，"), (("ja", "en"), "，"), (("en", "de"), ",")]
+)
+def test_full_width_punctuation_stays_in_chinese_and_japanese(languages, comma, tmp_path):
+    learn_subwords(
+        "sentencepiece", ["你好，你好", "再见，再见"] * 9, 20, tmp_path, languages=languages
+    )
+    tokens = load_subwords("sentencepiece", tmp_path)("你好，再见")
+    assert join_subwords("sentencepiece")(tokens) == f"你好{comma}再见"

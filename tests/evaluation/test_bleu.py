@@ -34,8 +34,9 @@ def files(tmp_path):
     return make
 
 
-def test_a_perfect_translation_scores_100_both_ways(files):
+def test_a_perfect_translation_scores_100_both_ways(files, caplog):
     scores = score_file(*files())
+    assert "is its reference: if --score-reference or --prefix-size made it" in caplog.text
     assert scores["sacrebleu"].score == 100.0
     assert scores["tokenised_bleu"].score == 100.0
     assert "tok:13a" in scores["sacrebleu"].signature

@@ -194,6 +194,16 @@ def test_what_cannot_be_evaluated_is_refused_before_training(recipe, tmp_path, t
             check_evaluation(made)
 
 
+@pytest.mark.parametrize("flag", ["remove-bpe", "post_process"])
+def test_subwords_of_another_kind_are_refused_before_training(recipe, tmp_path, flag):
+    made = recipe(data=str(write_data(tmp_path / "data")))
+    for value in (True, "subword_nmt", None):
+        check_evaluation(made.with_generate({flag: value}))
+    for value in ("sentencepiece", "letter"):
+        with pytest.raises(PruningError, match=rf"{value}, and the subwords of .* are bpe: write"):
+            check_evaluation(made.with_generate({flag: value}))
+
+
 def test_references_of_the_models_target_language_are_needed(recipe, tmp_path):
     data = write_data(tmp_path / "data")
     reversed_pair = {"source-lang": "en", "target-lang": "de"}

@@ -29,7 +29,16 @@ def test_commands_name_all_that_matters(recipe):
     assert "--user-dir" in generate and "--cpu" in generate
 
 
-@pytest.mark.parametrize("flag", ["path", "gen_subset", "--results-path", "quiet", "user-dir"])
+@pytest.mark.parametrize("flag", ["score-reference", "prefix_size"])
+def test_references_are_not_scored_as_translations(recipe, flag):
+    with pytest.raises(PruningError, match="with which fairseq gives out the references"):
+        TRANSLATION.check_flags(recipe(generate={flag: "9"}))
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["path", "gen_subset", "--results-path", "quiet", "user-dir", "required-batch-size-multiple"],
+)
 def test_what_dsp_run_says_of_generation_is_said_nowhere_else(recipe, flag):
     name = flag.strip("-").replace("_", "-")
     with pytest.raises(PruningError, match=f"'generate' has --{name}, which dsp-run sets or needs"):
