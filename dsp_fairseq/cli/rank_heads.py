@@ -40,7 +40,8 @@ def render(ranked: Ranked, args: Namespace) -> str:
     output, data = (shlex.quote(str(path)) for path in (args.output, args.data))
     use = f"dsp-predict {output} --data {data}"
     if ranked.checkpoint.family.translates:
-        use = f"fairseq-generate {data} --user-dir {args.user_dir or USER_DIR} --path {output}"
+        package = shlex.quote(str(args.user_dir or USER_DIR))
+        use = f"fairseq-generate {data} --user-dir {package} --path {output}"
     cost = "" if head_map.cost is None else f"; they cost {head_map.cost:g}"
     return "\n".join(
         [
