@@ -190,8 +190,8 @@ class DspRobertaModel(HeadPruningMixin, _GatedRoberta):
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
         """Adds the flags of fairseq's model, the head-pruning flags, and those of BERT."""
-        super().add_args(parser)
         add_encoder_flags(parser)
+        super().add_args(parser)
 
     # ---- training
 

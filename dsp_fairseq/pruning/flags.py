@@ -1,15 +1,21 @@
 """The flags of head pruning and distillation, and where a model finds those not its own."""
 
-from argparse import Namespace
-from dataclasses import dataclass, field, fields, make_dataclass
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.models.roberta import RobertaModel
+from fairseq.models.transformer import TransformerModel
+from fairseq.registry import REGISTRIES
+from fairseq.tasks import TASK_DATACLASS_REGISTRY
 from omegaconf import DictConfig, OmegaConf
 
 from ..checkpoints.formats import EMBEDDING_PATHS
-from ..estimators import ESTIMATORS
+from ..errors import PruningError
+from ..estimators import ESTIMATORS, Option
 
 PRUNING_MODES = ("joint", "pipelined")
 GATE_NOISES = ("gumbel", "logistic")
@@ -194,29 +200,70 @@ DISTILLATION_FLAGS: dict[str, Any] = {
 """The names and defaults of these flags."""
 
 
+def options_of_estimators() -> dict[str, tuple[Option, list[str]]]:
+    """The options of all estimators by name, and which estimators have each.
+
+    Raises:
+        PruningError: two estimators have an option of one name and different defaults.
+    """
+    found: dict[str, tuple[Option, list[str]]] = {}
+    for name, estimator in ESTIMATORS.items():
+        for option in estimator.options:
+            first, owners = found.setdefault(option.name, (option, []))
+            if option.default != first.default:
+                raise PruningError(
+                    f"the estimators {owners[0]} and {name} have an option {option.name} with "
+                    "different defaults: give one of them another name"
+                )
+            owners.append(name)
+    return found
+
+
 def add_pruning_flags(parser: Any) -> None:
     """Adds the flags of :class:`PruningConfig` and those of all estimators to an argparse parser.
 
     Which estimators there are is asked for here, so that others can be registered before.
+
+    Raises:
+        PruningError: an estimator has an option whose flag is another's.
     """
     chosen = PruningConfig.__dataclass_fields__["gate_estimator"]
     choices: Any = ChoiceEnum(list(ESTIMATORS))
     added = [("gate_estimator", choices, field(default=chosen.default, metadata=chosen.metadata))]
-    for name, estimator in ESTIMATORS.items():
-        for option in estimator.options:
-            metadata = {"help": f"{name}: {option.text}"}
-            added.append(
-                (option.name, Optional[float], field(default=option.default, metadata=metadata))
+    taken = _taken_names() | {action.dest for action in parser._actions}
+    for name, (option, owners) in options_of_estimators().items():
+        if name in taken:
+            raise PruningError(
+                f"the estimator {owners[0]} has an option {name}, and {option.flag} is a flag of "
+                "fairseq-train already: give the option another name"
             )
+        metadata = {"help": f"{', '.join(owners)}: {option.text}"}
+        added.append((name, Optional[float], field(default=option.default, metadata=metadata)))
     flags = make_dataclass("PruningFlags", added, bases=(PruningConfig,))
     gen_parser_from_dataclass(parser, flags())
 
 
+def _taken_names() -> set[str]:
+    """The names of the flags of fairseq and of all in its registries, and of our own."""
+    parser = ArgumentParser(conflict_handler="resolve")
+    for model in (TransformerModel, RobertaModel):
+        model.add_args(parser)
+    configs = [f.type for f in fields(FairseqConfig)] + [PruningConfig]
+    registries = [registry["dataclass_registry"] for registry in REGISTRIES.values()]
+    for registry in (TASK_DATACLASS_REGISTRY, *registries):
+        configs += registry.values()
+    names = {f.name for config in configs if is_dataclass(config) for f in fields(config)}
+    return names | {action.dest for action in parser._actions} | {"arch", "task", *REGISTRIES}
+
+
 def pruning_flags() -> dict[str, Any]:
-    """The names and defaults of all that :func:`add_pruning_flags` adds."""
+    """The names and defaults of all that :func:`add_pruning_flags` adds.
+
+    Raises:
+        PruningError: as :func:`options_of_estimators`.
+    """
     flags = {f.name: f.default for f in fields(PruningConfig)}
-    options = [option for estimator in ESTIMATORS.values() for option in estimator.options]
-    return flags | {option.name: option.default for option in options}
+    return flags | {name: o.default for name, (o, _) in options_of_estimators().items()}
 
 
 _HYDRA_GROUP = {

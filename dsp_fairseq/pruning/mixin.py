@@ -107,6 +107,7 @@ class HeadPruningMixin(FairseqHooks):
     # ---- building
 
     @classmethod
+    @exits_in_one_line
     def add_args(cls, parser: ArgumentParser) -> None:
         """Adds the flags of fairseq's model and the head-pruning flags."""
         super().add_args(parser)

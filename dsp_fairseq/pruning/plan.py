@@ -13,7 +13,7 @@ from ..estimators import ESTIMATORS, Budget, CostBudget, Estimator, Limits, leav
 from ..heads.budget import parse_budgets, parse_limits
 from ..heads.costs import parse_cost_budget
 from ..heads.layout import HeadLayout
-from .flags import PruningConfig, training_flag
+from .flags import PruningConfig, options_of_estimators, training_flag
 
 logger = logging.getLogger(__name__)
 
@@ -179,18 +179,17 @@ def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[Budget]) -> Esti
         raise PruningError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
     chosen = ESTIMATORS[name]
     options = {}
-    for owner, estimator in ESTIMATORS.items():
-        for option in estimator.options:
-            try:
-                value = option.parse(getattr(args, option.name, None))
-            except ValueError as error:
-                raise PruningError(str(error)) from None
-            if option in chosen.options:
-                options[option.name] = value
-            elif value != option.default:
-                raise PruningError(
-                    f"{option.flag} belongs to --gate-estimator {owner}, not to {name}"
-                )
+    for option, owners in options_of_estimators().values():
+        try:
+            value = option.parse(getattr(args, option.name, None))
+        except ValueError as error:
+            raise PruningError(str(error)) from None
+        if name in owners:
+            options[option.name] = value
+        elif value != option.default:
+            raise PruningError(
+                f"{option.flag} belongs to --gate-estimator {' or '.join(owners)}, not to {name}"
+            )
     if isinstance(budgets[0], CostBudget) and not chosen.takes_costs:
         able = [name for name, estimator in ESTIMATORS.items() if estimator.takes_costs]
         raise PruningError(

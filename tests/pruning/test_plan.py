@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from dsp_fairseq.errors import CommandExit
+from dsp_fairseq.estimators import ESTIMATORS, HardConcrete
 
 PRICED = {
     "num_of_heads": None,
@@ -89,3 +90,11 @@ def test_a_fitting_schedule_does_not_warn(build, batch, caplog):
         build(6, max_update=100, cooldown_steps=50).train()(**batch)
         build(24, max_update=100, cooldown_steps=500).train()(**batch)
     assert not caplog.text
+
+
+def test_an_estimator_takes_an_option_that_it_inherits(build, monkeypatch):
+    monkeypatch.setitem(ESTIMATORS, "own", type("Own", (HardConcrete,), {}))
+    plan = build(6, gate_estimator="own", l0_penalty=0.5).head_gates.plan
+    assert plan.estimator.l0_penalty == 0.5
+    with pytest.raises(CommandExit, match="belongs to --gate-estimator hard-concrete or own, not"):
+        build(6, gate_estimator="ste", l0_penalty=0.5)
