@@ -15,7 +15,7 @@ import torch
 from fairseq import options
 
 from ..errors import PruningError
-from ..heads.family import family_of
+from ..heads.family import family_of, is_gated
 from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
@@ -223,7 +223,7 @@ def check_flags(recipe: Recipe, folder: Path) -> None:
     args = _parsed(recipe, folder)
     refuse_worst_checkpoint(args)
     evaluation = evaluation_of(recipe)
-    if _is_ours(args):
+    if is_gated(args):
         layout = family_of(args).layout(args)
         plan = plan_pruning(args, layout)
         if recipe.rank is None:
@@ -243,7 +243,7 @@ def check_dense(run: Run) -> None:
         PruningError: it prunes.
     """
     args = _parsed(run.recipe, run.folder)
-    if not _is_ours(args):
+    if not is_gated(args):
         return
     number = family_of(args).layout(args).num_heads
     if run.recipe.budgets != [str(number)]:
@@ -257,7 +257,3 @@ def _parsed(recipe: Recipe, folder: Path) -> Any:
     # Without the name of the data, which need not be there yet.
     words = ["", *arguments_of(train_flags(recipe, folder))]
     return parse(recipe, "train", options.get_training_parser(), words)
-
-
-def _is_ours(args: Any) -> bool:
-    return str(getattr(args, "arch", "")).startswith("dsp_")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairseq.models import ARCH_MODEL_NAME_REGISTRY
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY, ARCH_MODEL_REGISTRY
 
 from ..errors import PruningError
 from .layout import HeadLayout, Site
@@ -83,6 +83,12 @@ def family_of(args: Any) -> Family:
             f"{', '.join(_FAMILIES)} and their architectures"
         )
     return family
+
+
+def is_gated(args: Any) -> bool:
+    """Whether the heads of a model with these arguments have gates: its class has a family."""
+    model = ARCH_MODEL_REGISTRY.get(architecture(args))
+    return isinstance(getattr(model, "family", None), Family)
 
 
 def architecture(args: Any) -> str | None:

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from fairseq.models import (
+    ARCH_CONFIG_REGISTRY,
+    ARCH_MODEL_NAME_REGISTRY,
+    ARCH_MODEL_REGISTRY,
+)
 from tiny_data import write_data
 
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.checks import (
     check_data,
+    check_dense,
     check_evaluation,
     check_flags,
     check_folder,
@@ -44,6 +50,16 @@ from dsp_fairseq.experiments.run import Run
 def test_wrong_flags_are_found_without_training(recipe, flags, message):
     with pytest.raises(PruningError, match=message):
         check_flags(recipe().with_train(flags), Path("x"))
+
+
+def test_a_family_of_another_name_is_checked_too(recipe, monkeypatch, tmp_path):
+    for registry in (ARCH_MODEL_REGISTRY, ARCH_MODEL_NAME_REGISTRY, ARCH_CONFIG_REGISTRY):
+        monkeypatch.setitem(registry, "own_tiny", registry["dsp_transformer_tiny"])
+    own = recipe().with_train({"arch": "own_tiny", "num-of-heads": 49})
+    with pytest.raises(PruningError, match="--num-of-heads 49 is not a whole number from 0 to"):
+        check_flags(own, tmp_path)
+    with pytest.raises(PruningError, match="does not keep all heads"):
+        check_dense(Run(own.with_train({"num-of-heads": 3}), tmp_path))
 
 
 def test_missing_data_and_start_name_the_commands_that_make_them(recipe, tmp_path):
