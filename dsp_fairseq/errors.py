@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -68,6 +68,21 @@ def importing(package: str, install: str | None = None) -> Iterator[None]:
         raise PruningError(
             f"{package} cannot be imported ({error}): pip install {install or package}"
         ) from None
+
+
+def refuse_taken(registry: Mapping[str, Any], name: str, what: str) -> None:
+    """Refuses a name that is registered already: what it stands for would be lost.
+
+    Args:
+        registry: by name; what is None there does not count.
+        name: the new one.
+        what: such as ``ranking``.
+
+    Raises:
+        PruningError: the name is taken.
+    """
+    if registry.get(name) is not None:
+        raise PruningError(f"the {what} {name!r} is there already: register yours by another name")
 
 
 def shortened(items: Sequence[str], most: int = 1) -> str:

@@ -8,6 +8,7 @@ from dsp_fairseq.errors import (
     PruningError,
     exits_in_one_line,
     importing,
+    refuse_taken,
 )
 
 
@@ -49,3 +50,9 @@ def test_an_import_that_fails_says_what_to_install():
     assert str(stop.value) == (
         "nothing cannot be imported (No module named 'nothing'): pip install 'x[y]'"
     )
+
+
+def test_a_name_that_is_taken_is_refused():
+    refuse_taken({"mine": None}, "mine", "ranking")
+    with pytest.raises(PruningError, match="the ranking 'mine' is there already: register yours"):
+        refuse_taken({"mine": 1}, "mine", "ranking")

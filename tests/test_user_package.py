@@ -44,3 +44,40 @@ def test_one_that_fails_says_why_in_one_line(tmp_path, text, message):
 def test_a_name_that_is_taken_is_refused(tmp_path):
     with pytest.raises(PruningError, match="not globally unique"):
         import_package(_package(tmp_path / "json", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "from dsp_fairseq.analysis.ranking import register_ranking\n"
+            "register_ranking('michel', 'mine')(print)\n",
+            "the ranking 'michel' is there already",
+        ),
+        (
+            "from dsp_fairseq.export.exporter import register_exporter\n"
+            "register_exporter(type('Mine', (), {'name': 'pruned'}))\n",
+            "the format of export 'pruned' is there already",
+        ),
+        (
+            "from dsp_fairseq.experiments.evaluation import register_evaluation\n"
+            "register_evaluation(type('Mine', (), {'task': 'translation'}))\n",
+            "the evaluation of --task 'translation' is there already",
+        ),
+        (
+            "from dsp_fairseq.heads.family import register_family\n"
+            "from dsp_fairseq.models.transformer import TRANSFORMER\n"
+            "register_family(TRANSFORMER)\n",
+            "the model family 'dsp_transformer' is there already",
+        ),
+        (
+            "from dsp_fairseq.estimators import ESTIMATORS\nESTIMATORS['simple'] = int\n",
+            "the estimator 'simple' is there already",
+        ),
+    ],
+    ids=["ranking", "exporter", "evaluation", "family", "estimator"],
+)
+def test_one_that_takes_the_place_of_a_part_is_refused(tmp_path, request, text, message):
+    name = "own_parts_taken_" + request.node.callspec.id
+    with pytest.raises(PruningError, match=message):
+        import_package(_package(tmp_path / name, text))

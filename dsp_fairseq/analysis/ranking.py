@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import sample_batches
-from ..errors import PruningError
+from ..errors import PruningError, refuse_taken
 from ..estimators import NO_LIMITS, Budget, CostBudget, Limits, top_k_mask
 from ..heads.head_map import HeadMap
 from ..heads.layout import HeadLayout
@@ -140,7 +140,12 @@ RANKINGS: dict[str, Ranking] = {}
 def register_ranking(
     name: str, help: str, uses_data: bool = False, share: float = 0.1
 ) -> Callable[[Callable[[Subject], Score]], Callable[[Subject], Score]]:
-    """A function decorator: the ranking becomes a choice of ``--method``."""
+    """A function decorator: the ranking becomes a choice of ``--method``.
+
+    Raises:
+        PruningError: its name is another's.
+    """
+    refuse_taken(RANKINGS, name, "ranking")
 
     def register(score: Callable[[Subject], Score]) -> Callable[[Subject], Score]:
         RANKINGS[name] = Ranking(name, help, uses_data, score, share)

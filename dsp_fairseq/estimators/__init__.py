@@ -8,7 +8,7 @@ there, and fairseq-train gets the flags of its ``options``.
 from .budget import Budget, border_margin, kept_mask, leaves_no_choice
 from .budgeted_sigmoid import BudgetedSigmoid, budgeted_sigmoid, priced_sigmoid
 from .costs import CostBudget
-from .estimator import Estimator, Option
+from .estimator import Estimator, Estimators, Option
 from .exact_subset import ExactSubset, sample_subset, subset_marginals
 from .gumbel import GumbelTopK, relaxed_top_k
 from .hard_concrete import (
@@ -27,12 +27,14 @@ from .schedule import linear, log_linear
 from .straight_through import StraightThroughTopK, straight_through_top_k
 from .topk import NO_LIMITS, Limits, margin, top_k_mask
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    "gumbel": GumbelTopK,
-    "ste": StraightThroughTopK,
-    "sigmoid": BudgetedSigmoid,
-    "simple": ExactSubset,
-    "hard-concrete": HardConcrete,
-    "pass": PassGates,
-    "random": RandomSubset,
-}
+ESTIMATORS = Estimators(
+    {
+        "gumbel": GumbelTopK,
+        "ste": StraightThroughTopK,
+        "sigmoid": BudgetedSigmoid,
+        "simple": ExactSubset,
+        "hard-concrete": HardConcrete,
+        "pass": PassGates,
+        "random": RandomSubset,
+    }
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import UserDict
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -95,3 +96,19 @@ class Estimator(nn.Module):
     def initial_importance(self, noise: Tensor) -> Tensor:
         """Importance ``[N]`` of the first update, from Gumbel noise ``[N]`` of the gate seed."""
         return noise.new_zeros(noise.numel())
+
+
+class Estimators(UserDict[str, type[Estimator]]):
+    """Estimators by name, in which none takes the place of another."""
+
+    def __setitem__(self, name: str, estimator: type[Estimator]) -> None:
+        """Adds one.
+
+        Raises:
+            ValueError: its name is another's.
+        """
+        if self.data.get(name) not in (None, estimator):
+            raise ValueError(
+                f"the estimator {name!r} is there already: register yours by another name"
+            )
+        super().__setitem__(name, estimator)

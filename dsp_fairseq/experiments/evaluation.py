@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from ..errors import PruningError
+from ..errors import PruningError, refuse_taken
 from ..evaluation.paired import Output, PairedTests
 from .recipe import Recipe
 
@@ -136,7 +136,12 @@ _Class = TypeVar("_Class", bound=type[Evaluation])
 
 
 def register_evaluation(evaluation: _Class) -> _Class:
-    """A class decorator: recipes of the task can be run."""
+    """A class decorator: recipes of the task can be run.
+
+    Raises:
+        PruningError: its task has one already.
+    """
+    refuse_taken(EVALUATIONS, evaluation.task, "evaluation of --task")
     EVALUATIONS[evaluation.task] = evaluation()
     return evaluation
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..errors import refuse_taken
 from ..heads.head_map import HeadMap
 from .parity import Hypothesis, Translations, translate
 
@@ -93,6 +94,11 @@ _Class = TypeVar("_Class", bound=type[Exporter])
 
 
 def register_exporter(exporter: _Class) -> _Class:
-    """A class decorator: the format becomes a choice of ``dsp-export --format``."""
+    """A class decorator: the format becomes a choice of ``dsp-export --format``.
+
+    Raises:
+        PruningError: its name is another's.
+    """
+    refuse_taken(EXPORTERS, exporter.name, "format of export")
     EXPORTERS[exporter.name] = exporter()
     return exporter

@@ -9,7 +9,7 @@ from typing import Any
 
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY, ARCH_MODEL_REGISTRY
 
-from ..errors import PruningError
+from ..errors import PruningError, refuse_taken
 from .layout import HeadLayout, Site
 
 
@@ -63,7 +63,11 @@ def register_family(family: Family) -> Family:
     """Makes a family known to every tool, by its own name and by that of its dense model.
 
     A dense model that several families have belongs to the first of them.
+
+    Raises:
+        PruningError: its name is another's.
     """
+    refuse_taken(_FAMILIES, family.name, "model family")
     _FAMILIES[family.name] = family
     _FAMILIES.setdefault(family.dense, family)
     return family

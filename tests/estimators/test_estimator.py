@@ -100,3 +100,13 @@ def test_the_same_noise_gives_the_same_gates(name):
     x, noise = torch.randn(48), gumbel_noise(48, 5, 7)
     estimator = _make(name, 48)
     assert torch.equal(estimator(x, 12, 0.5, noise), estimator(x, 12, 0.5, noise))
+
+
+def test_no_estimator_takes_the_place_of_another():
+    before = dict(ESTIMATORS)
+    with pytest.raises(ValueError, match="the estimator 'simple' is there already"):
+        ESTIMATORS["simple"] = ESTIMATORS["random"]
+    with pytest.raises(ValueError, match="the estimator 'simple' is there already"):
+        ESTIMATORS.update(simple=ESTIMATORS["random"])
+    ESTIMATORS["simple"] = ESTIMATORS["simple"]
+    assert before == ESTIMATORS
