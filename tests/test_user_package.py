@@ -41,6 +41,16 @@ def test_one_that_fails_says_why_in_one_line(tmp_path, text, message):
         import_package(_package(tmp_path / name, text))
 
 
+def test_an_error_in_a_file_of_it_is_said_with_the_place(tmp_path):
+    for name, text, line in (("raises", "\nint('x')\n", 2), ("spelled", "1 +\n", 1)):
+        folder = tmp_path / f"own_parts_{name}"
+        _package(folder, "from . import parts\n")
+        (folder / "parts.py").write_text(text)
+        with pytest.raises(PruningError) as stop:
+            import_package(str(folder))
+        assert stop.value.message.endswith(f" ({folder / 'parts.py'}, line {line})")
+
+
 def test_a_name_that_is_taken_is_refused(tmp_path):
     with pytest.raises(PruningError, match="not globally unique"):
         import_package(_package(tmp_path / "json", ""))

@@ -20,9 +20,9 @@ from ..pruning.distillation import plan_distillation
 from ..pruning.ending import updates_by_epochs
 from ..pruning.plan import check_schedule, plan_pruning
 from ..pruning.refusals import refuse_unsupported, refuse_worst_checkpoint
-from ..user_package import import_package
+from ..user_package import import_package, is_package
 from .commands import commands_of, rank_command, train_flags
-from .evaluation import evaluation_of
+from .evaluation import DEFAULT_TASK, EVALUATIONS, evaluation_of
 from .flags import arguments_of, given_flags, parse
 from .processes import search_path
 from .provenance import data_hash, file_hash
@@ -42,9 +42,10 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
         PruningError: flags that do not parse, missing or other data, a missing start, or a folder
             of another run.
     """
-    check_flags(run.recipe, run.folder)
-    check_names(run)
     done = is_done(run)
+    if not (done and _lost_its_package(run.recipe)):
+        check_flags(run.recipe, run.folder)
+    check_names(run)
     # What is finished needs neither its data nor its start any more.
     if not done:
         check_data(run)
@@ -53,6 +54,12 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
     check_folder(run)
     if not done:
         check_evaluation(run.recipe)
+
+
+def _lost_its_package(recipe: Recipe) -> bool:
+    """Whether its package is gone, and its results can be read all the same."""
+    lost = recipe.user_dir is not None and not is_package(recipe.user_dir)
+    return lost and recipe.train.get("task", DEFAULT_TASK) in EVALUATIONS
 
 
 def check_names(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -159,6 +160,8 @@ class Recipe:
             for key, value in self.settings().items()
             if key not in ("name", "prepare", "make-start")
         }
+        if self.user_dir is not None:
+            settings["user-dir"] = {"user-dir": os.path.abspath(self.user_dir)}
         return {(key, flag): v for key, flags in settings.items() for flag, v in flags.items()}
 
 

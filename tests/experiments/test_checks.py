@@ -99,6 +99,18 @@ def test_a_finished_run_needs_neither_its_data_nor_its_start(recipe, tmp_path):
         check_run(Run(run.recipe.with_train({"lr": 3}), run.folder))
 
 
+def test_a_finished_run_needs_its_package_only_for_what_that_evaluates(recipe, tmp_path):
+    made = recipe(**{"user-dir": str(tmp_path / "gone")}).with_train({"num-of-heads": 6})
+    run = Run(made, tmp_path / "run")
+    run.folder.mkdir()
+    with pytest.raises(PruningError, match="gone is not the folder of a Python package"):
+        check_run(run)
+    (run.folder / "result.json").write_text("{}")
+    check_run(run)
+    with pytest.raises(PruningError, match="gone is not the folder of a Python package"):
+        check_run(Run(made.with_train({"task": "own"}), run.folder))
+
+
 def test_a_start_that_a_finished_run_made_and_lost_is_not_made_by_its_command(recipe, tmp_path):
     made = recipe(start=str(tmp_path / "dense/checkpoint_best.pt"), **{"make-start": "dsp-run d"})
     (tmp_path / "dense").mkdir()

@@ -126,6 +126,15 @@ def test_a_number_is_one_in_any_spelling(recipe, here, there, same):
     assert (one.evaluation() == two.evaluation()) is same
 
 
+def test_a_package_is_one_in_any_spelling_of_its_folder(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = recipe(**{"user-dir": "pk/x"})
+    for same in ("pk/x/", "./pk/x", str(tmp_path / "pk/x")):
+        assert not one.differences(one.with_package(same))
+    assert one.differences(one.with_package("pk/y"))
+    assert one.differences(recipe())
+
+
 def test_the_earlier_name_of_rank_is_read_too(recipe, tmp_path):
     made = recipe(start="dense.pt", score={"method": "michel"})
     assert made.rank == {"method": "michel"}
