@@ -28,7 +28,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(**options)
+        # What is imported is asked for before, by the whole name.
+        super().__init__(allow_abbrev=False, **options)
         self.add_argument(
             "--user-dir",
             metavar="DIR",

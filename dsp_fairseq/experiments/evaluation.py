@@ -157,6 +157,6 @@ def evaluation_of(recipe: Recipe) -> Evaluation:
         known = " and ".join(sorted(EVALUATIONS, key=lambda name: name != DEFAULT_TASK))
         raise PruningError(
             f"recipe {recipe.name} is of --task {task}, and dsp-run can only evaluate {known}: "
-            "train it by fairseq-train"
+            "train it by fairseq-train, or give the package that has its evaluation by --user-dir"
         )
     return EVALUATIONS[task]

@@ -147,7 +147,9 @@ def read_sweep(folder: Path) -> Sweep:
 def _run(line: Mapping[str, Any], folder: Path) -> FinishedRun:
     task = line.get("task", DEFAULT_TASK)
     if task not in EVALUATIONS:
-        raise ValueError(f"its task {task} has no evaluation")
+        raise ValueError(
+            f"its task {task} has no evaluation: give the package that has it by --user-dir"
+        )
     evaluation = EVALUATIONS[task]
     scores = {
         split: {metric: _signed(line["scores"][split][metric]) for metric in evaluation.metrics}

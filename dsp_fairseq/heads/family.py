@@ -84,7 +84,8 @@ def family_of(args: Any) -> Family:
     if family is None:
         raise PruningError(
             f"{name or 'an unnamed model'} is not of a known model family: choose from "
-            f"{', '.join(_FAMILIES)} and their architectures"
+            f"{', '.join(_FAMILIES)} and their architectures, or give the package that has it by "
+            "--user-dir"
         )
     return family
 

@@ -176,7 +176,10 @@ def _repair_batches(config: PruningConfig, budgets: Sequence[Budget]) -> int:
 def _estimator(args: Any, layout: HeadLayout, budgets: Sequence[Budget]) -> Estimator:
     name = str(getattr(args, "gate_estimator", None) or PruningConfig.gate_estimator)
     if name not in ESTIMATORS:
-        raise PruningError(f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
+        raise PruningError(
+            f"--gate-estimator {name!r} is not one of {', '.join(ESTIMATORS)}: choose one, or give "
+            "the package that has it by --user-dir"
+        )
     chosen = ESTIMATORS[name]
     options = {}
     for option, owners in options_of_estimators().values():

@@ -64,3 +64,9 @@ def test_a_full_gpu_is_said_in_one_line():
 def test_a_user_dir_that_is_no_package_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="is not the folder of a Python package"):
         heads.main(["model.pt", "--user-dir", str(tmp_path)])
+
+
+def test_a_flag_is_given_by_its_whole_name(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        heads.main([str(tmp_path / "model.pt"), "--user", str(tmp_path)])
+    assert "unrecognized arguments: --user" in capsys.readouterr().err

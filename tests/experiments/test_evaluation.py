@@ -12,6 +12,8 @@ def test_a_recipe_is_evaluated_by_its_task(recipe):
     assert evaluation_of(recipe()) is EVALUATIONS["translation"]
     with pytest.raises(PruningError, match="of --task masked_lm, and dsp-run can only evaluate"):
         evaluation_of(recipe().with_train({"task": "masked_lm"}))
+    with pytest.raises(PruningError, match=r"or give the package .* by --user-dir$"):
+        evaluation_of(recipe().with_train({"task": "masked_lm"}))
 
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS.keys())

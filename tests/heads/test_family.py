@@ -38,6 +38,7 @@ def test_no_other_model_is_taken_for_a_transformer(name):
     said = name or "an unnamed model"
     with pytest.raises(PruningError, match=f"{said} is not of a known model family") as stop:
         family_of({**SHAPE, "arch": name})
+    assert str(stop.value).endswith(", or give the package that has it by --user-dir")
     assert "\n" not in str(stop.value)
 
 

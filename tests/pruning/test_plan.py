@@ -35,7 +35,10 @@ PRICED = {
         ({"gates_after": 10}, "--gates-after 10 must be before the freeze, which is after 10"),
         ({"gates_after": 3, "pruning_mode": "pipelined"}, "starts from one: leave it out"),
         ({"gates_after": 3, "gate_estimator": "random"}, "random fixes its heads at the start"),
-        ({"gate_estimator": "magic"}, "--gate-estimator 'magic' is not one of"),
+        (
+            {"gate_estimator": "magic"},
+            "random: choose one, or give the package that has it by --user-dir",
+        ),
         ({"keep_at_least": "decoder.cross"}, "--keep-at-least 'decoder.cross': write NAME=COUNT"),
         ({"keep_at_least": "middle=1"}, "with NAME one of encoder.self"),
         ({"keep_at_least": "decoder.self=9"}, "the model has 8 decoder.self heads"),
