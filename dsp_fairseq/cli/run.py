@@ -142,7 +142,14 @@ def with_arguments(run: Run, args: argparse.Namespace) -> Run:
         recipe = replace(recipe, processes=args.processes)
     is_recipe = run.data_sha256 is None
     folder = args.save_dir or (default_folder(recipe) if is_recipe else run.folder)
-    return replace(run, recipe=recipe, folder=folder, threads=args.threads or run.threads)
+    same_package = recipe.own_folder == run.recipe.own_folder
+    return replace(
+        run,
+        recipe=recipe,
+        folder=folder,
+        threads=args.threads or run.threads,
+        package_sha256=run.package_sha256 if same_package else None,
+    )
 
 
 if __name__ == "__main__":

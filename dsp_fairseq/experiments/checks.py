@@ -25,7 +25,7 @@ from .commands import commands_of, rank_command, train_flags
 from .evaluation import DEFAULT_TASK, EVALUATIONS, evaluation_of
 from .flags import arguments_of, given_flags, parse
 from .processes import search_path
-from .provenance import data_hash, file_hash
+from .provenance import data_hash, file_hash, package_hash
 from .recipe import Recipe, read_as, read_yaml
 from .record import RUN_FILE
 from .run import RESULT_FILE, Run, is_done
@@ -49,6 +49,7 @@ def check_run(run: Run, start_is_coming: bool = False) -> None:
     # What is finished needs neither its data nor its start any more.
     if not done:
         check_data(run)
+        check_package(run)
         if not start_is_coming:
             check_start(run)
     check_folder(run)
@@ -116,6 +117,21 @@ def check_data(run: Run) -> None:
         )
 
 
+def check_package(run: Run) -> None:
+    """Checks that the user's own package is what the run was made with.
+
+    Raises:
+        PruningError: its files have changed.
+    """
+    folder = run.recipe.own_folder
+    if folder is None or run.package_sha256 in (None, package_hash(folder)):
+        return
+    raise PruningError(
+        f"the package in {folder} has changed since this run was made with it: give the recipe "
+        "with another --save-dir, or put its files back"
+    )
+
+
 def check_evaluation(recipe: Recipe) -> None:
     """Checks that what training makes can be evaluated.
 
@@ -172,6 +188,8 @@ def check_folder(run: Run) -> None:
         )
     if not is_done(run) or Path(run.recipe.data).is_dir():
         check_data(replace(run, data_sha256=stored.get("data_sha256")))
+    if run.recipe.user_dir is not None and is_package(run.recipe.user_dir):
+        check_package(replace(run, package_sha256=stored.get("package_sha256")))
     start, teacher = (stored.get(name) for name in ("start_sha256", "teacher_sha256"))
     _check_unchanged(replace(run, start_sha256=start, teacher_sha256=teacher))
 

@@ -29,7 +29,7 @@ from .commands import (
 from .evaluation import evaluation_of
 from .logs import LOG_FILE
 from .processes import locked, run_logged
-from .provenance import data_hash, device, file_hash, git_state, versions
+from .provenance import data_hash, device, file_hash, git_state, package_hash, versions
 from .record import RUN_FILE
 from .results import read_result
 from .run import (
@@ -181,6 +181,7 @@ def describe(run: Run) -> dict[str, Any]:
         "data_sha256": data_hash(Path(recipe.data)),
         "start_sha256": _hash_if_there(recipe.start),
         "teacher_sha256": _hash_if_there(recipe.teacher),
+        "package_sha256": package_hash(recipe.own_folder) if recipe.own_folder else None,
         # A ranked checkpoint is still to be made, and stays in the folder.
         "start_seconds": None if recipe.rank is not None else start_seconds(run),
         # A checkpoint from elsewhere is continued as fairseq-train would; the record says so.

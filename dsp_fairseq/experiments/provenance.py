@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,16 @@ def data_hash(folder: Path) -> str:
     files = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
     if not any(path.name.startswith("train.") for path in files):
         raise PruningError(f"{folder} holds no binarised data (train.*.bin)")
+    return _hash_of(folder, files)
+
+
+def package_hash(folder: Path) -> str:
+    """SHA-256 over names and contents of the source files of a package."""
+    found = [path for path in folder.rglob("*.py") if path.is_file()]
+    return _hash_of(folder, sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+
+
+def _hash_of(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         name = path.relative_to(folder).as_posix()

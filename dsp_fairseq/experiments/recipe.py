@@ -93,6 +93,11 @@ class Recipe:
         return {} if self.user_dir is None else {"user-dir": self.user_dir}
 
     @property
+    def own_folder(self) -> Path | None:
+        """The whole path of the user's own package, where there is one."""
+        return None if self.user_dir is None else Path(os.path.abspath(self.user_dir))
+
+    @property
     def budget(self) -> str | None:
         """K as the flag says it."""
         return self.train.get("num-of-heads")
@@ -160,8 +165,8 @@ class Recipe:
             for key, value in self.settings().items()
             if key not in ("name", "prepare", "make-start")
         }
-        if self.user_dir is not None:
-            settings["user-dir"] = {"user-dir": os.path.abspath(self.user_dir)}
+        if (folder := self.own_folder) is not None:
+            settings["user-dir"] = {"user-dir": str(folder)}
         return {(key, flag): v for key, flags in settings.items() for flag, v in flags.items()}
 
 

@@ -23,6 +23,7 @@ class Record:
         recipe: with all flags settled.
         data: the folder of its data, as it was given.
         data_sha256: of that data.
+        package_sha256: of the user's own package.
         device: what it was trained on.
         start_seconds: of training behind the checkpoint that it started from.
     """
@@ -30,6 +31,7 @@ class Record:
     recipe: Recipe | None = None
     data: str | None = None
     data_sha256: str | None = None
+    package_sha256: str | None = None
     device: str | None = None
     start_seconds: float | None = None
 
@@ -52,6 +54,7 @@ def read_record(run: Path) -> Record:
         recipe,
         _text(stored.get("data") or settings.get("data")),
         _text(stored.get("data_sha256")),
+        _text(stored.get("package_sha256")),
         _text(stored.get("device")),
         seconds,
     )

@@ -29,6 +29,7 @@ class Run:
         data_sha256: what the data's hash has to be, if that is known already.
         start_sha256: the same of the checkpoint that it starts from.
         teacher_sha256: the same of its teacher.
+        package_sha256: the same of the user's own package.
     """
 
     recipe: Recipe
@@ -38,6 +39,7 @@ class Run:
     data_sha256: str | None = None
     start_sha256: str | None = None
     teacher_sha256: str | None = None
+    package_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if (prices := self.recipe.train.get("head-costs")) is not None:
@@ -100,6 +102,7 @@ def read_run(path: Path) -> Run:
         data_sha256=content.get("data_sha256"),
         start_sha256=content.get("start_sha256"),
         teacher_sha256=content.get("teacher_sha256"),
+        package_sha256=content.get("package_sha256"),
     )
 
 

@@ -36,6 +36,7 @@ def disagreements(
     scores, times = "their scores do not", "times and speeds do not"
     for what, compared, value in (
         ("data", scores, _data),
+        ("packages of one's own", scores, _package),
         ("flags of evaluation", scores, _evaluation),
         ("devices", times, _device),
     ):
@@ -50,6 +51,10 @@ def disagreements(
 
 def _data(record: Record) -> Any:
     return record.data_sha256
+
+
+def _package(record: Record) -> Any:
+    return record.package_sha256
 
 
 def _device(record: Record) -> Any:

@@ -13,6 +13,7 @@ from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.checks import (
     check_data,
     check_folder,
+    check_package,
 )
 from dsp_fairseq.experiments.execute import describe
 from dsp_fairseq.experiments.record import RUN_FILE
@@ -51,6 +52,34 @@ def test_a_run_file_is_enough_to_run_again(recipe, tmp_path):
         check_data(again)
     with pytest.raises(PruningError, match="is not what this run was made from"):
         check_folder(run)
+
+
+def test_a_run_goes_on_with_the_package_that_it_was_made_with(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, package, other, folder = (tmp_path / n for n in ("data", "pk", "other", "run"))
+    for path in (data, package, other, folder):
+        path.mkdir()
+    (data / "train.de-en.de.bin").write_bytes(b"abc")
+    (data / "dict.de.txt").write_text("a 1\n")
+    (data / "prep.json").write_text("{}")
+    (package / "__init__.py").write_text("")
+    (package / "parts.py").write_text("A = 1\n")
+    made = recipe(data=str(data), **{"user-dir": "pk"}).with_train({"num-of-heads": 6})
+    run = Run(made, folder)
+    (folder / RUN_FILE).write_text(yaml.safe_dump(describe(run)))
+    again = with_arguments(read_run(folder / RUN_FILE), _arguments(save_dir=tmp_path / "again"))
+    check_package(again)
+    check_folder(run)
+
+    (package / "parts.py").write_text("A = 22\n")
+    for check, refused in ((check_package, again), (check_folder, run)):
+        with pytest.raises(PruningError, match=r"has changed since .* another --save-dir"):
+            check(refused)
+    check_package(with_arguments(again, _arguments(user_dir="other")))
+    with pytest.raises(PruningError, match="has changed since"):
+        check_package(with_arguments(again, _arguments(user_dir="./pk/")))
+    (package / "parts.py").write_text("A = 1\n")
+    check_folder(run)
 
 
 def test_a_run_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):

@@ -20,14 +20,16 @@ def sweep(tmp_path):
     return folder
 
 
-def _record(run, train=(), generate=(), sha256="ab", device="CPU (x86_64)"):
+def _record(run, train=(), generate=(), sha256="ab", device="CPU (x86_64)", package="ef"):
     recipe = {
         "name": "x",
         "data": "d",
         "train": {"lr": "1", "seed": str(run.seed), **dict(train)},
         "generate": {"beam": "5", **dict(generate)},
     }
-    text = yaml.safe_dump({"recipe": recipe, "data_sha256": sha256, "device": device})
+    text = yaml.safe_dump(
+        {"recipe": recipe, "data_sha256": sha256, "device": device, "package_sha256": package}
+    )
     (run.folder / "run.yaml").write_text(text)
 
 
@@ -47,6 +49,8 @@ def test_runs_of_one_kind_differ_by_their_seed_alone(sweep, markdown):
         ("ste-k6-s3", {"train": {"lr": "2"}}, "ste-k6-s2 and ste-k6-s3 were made with other"),
         ("dense", {"generate": {"beam": "1"}}, "different flags of evaluation"),
         ("dense", {"sha256": "cd"}, "different data"),
+        ("dense", {"package": "gh"}, "different packages of one's own, so their scores do not"),
+        ("dense", {"package": None}, None),
         ("dense", {"device": "1 x NVIDIA H100"}, "different devices, so times and speeds do not"),
         ("dense", {"device": "2 x CPU (x86_64)"}, None),
         ("dense", {"train": {"lr": "2"}}, None),
