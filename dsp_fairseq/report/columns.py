@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..evaluation.paired import SIGNIFICANT
+from ..experiments.evaluation import Evaluation
 from ..experiments.results import DENSE, FinishedRun, heads_kept, seeds_of, spread
 from .page import escape
 from .significance import Comparison
@@ -66,6 +67,15 @@ def measured(
 def metric(name: str, title: str, dense: bool = False) -> list[Column]:
     """The column of a metric of the test split, for tasks that have it."""
     return measured(title, lambda run: run.score(name), dense=dense, only=name)
+
+
+def with_metrics(columns: Sequence[Column], evaluation: Evaluation) -> list[Column]:
+    """The columns of scores, with those of metrics that none is of before the difference."""
+    known = {column.only for column in columns}
+    own = [(name, title) for name, title in evaluation.metrics.items() if name not in known]
+    place = columns.index(DIFFERENCE)
+    more = [column for name, title in own for column in metric(name, title, dense=True)]
+    return [*columns[:place], *more, *columns[place:]]
 
 
 def table(columns: Sequence[Column], rows: Iterable[Comparison]) -> str:

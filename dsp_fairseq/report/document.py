@@ -27,7 +27,7 @@ from ..experiments.results import (
 from ..files import in_place_of
 from . import figures
 from .agreement import disagreements
-from .columns import CONTESTS, RESULTS, RUNS, table
+from .columns import CONTESTS, RESULTS, RUNS, table, with_metrics
 from .page import escape, to_html
 from .significance import NO_RANKING, SEEDS_TO_RANK, Comparison, RecipeRuns, gather
 
@@ -76,7 +76,7 @@ def build_blocks(sweep: Sweep, recipes: Sequence[RecipeRuns]) -> Iterator[Block]
             yield "### What is missing"
             yield "\n".join(f"- {escape(item)}" for item in missing)
         yield "### Every run"
-        yield table(RUNS, _run_rows(recipe))
+        yield table(with_metrics(RUNS, recipe.evaluation), _run_rows(recipe))
 
 
 def _summary(sweep: Sweep) -> str:
@@ -102,7 +102,8 @@ def _summary(sweep: Sweep) -> str:
 def _results(recipe: RecipeRuns) -> Iterator[Block]:
     by_group = [recipe.dense] if recipe.dense else []
     by_group += groups(recipe.runs).values()
-    yield table(RESULTS, [recipe.beside(recipe.dense, runs) for runs in by_group])
+    columns = with_metrics(RESULTS, recipe.evaluation)
+    yield table(columns, [recipe.beside(recipe.dense, runs) for runs in by_group])
     yield from map(escape, _notes(recipe))
     if recipe.contests:
         yield "### Methods against each other"

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 import pytest
 from report_helpers import read_lines, table_rows, write_lines
 
+from dsp_fairseq.experiments.evaluation import EVALUATIONS
 from dsp_fairseq.experiments.results import read_sweep
 from dsp_fairseq.report import columns
 from dsp_fairseq.report.columns import Column, measured, table
@@ -63,6 +64,26 @@ def test_a_column_more_is_one_entry_in_a_list(small, markdown):
     assert [row["hours"] for row in rows] == [["0.33361"], *[["0.33375 ± 0.00020"]] * 2]
     assert [row["dense"][-1] for row in rows] == ["0.33361"] * 3
     assert [row["all seeds"] for row in rows] == [["1"], ["1+2"], ["1+2"]]
+
+
+def test_metrics_of_an_evaluation_of_ones_own_have_columns(small, markdown, monkeypatch):
+    built_in = type(EVALUATIONS["translation"])
+    own = type("Own", (built_in,), {"task": "own", "metrics": {"f1": "F1", "em": "exact match"}})
+    monkeypatch.setitem(EVALUATIONS, "own", own())
+    lines = read_lines(small)
+    for line in lines:
+        signature = line["scores"]["test"]["sacrebleu"]["signature"]
+        values = {"f1": 70 + line["seed"], "em": 40}
+        scores = {name: {"score": v, "signature": signature} for name, v in values.items()}
+        line |= {"task": "own", "scores": {"test": scores, "valid": scores}}
+    write_lines(small, lines)
+    text = markdown(small)
+    assert "sacreBLEU |" not in text
+    rows = table_rows(text, "parameters")
+    assert [row["F1"] for row in rows] == [["71.00"], *[["71.50 ± 0.71"]] * 2]
+    assert rows[1]["exact match"] == ["40.00 ± 0.00"]
+    assert rows[1]["dense"][:2] == ["71.00", "40.00"]
+    assert [row["F1"] for row in table_rows(text, "minutes")][:2] == [["71.00"], ["71.00"]]
 
 
 def test_numbers_that_no_run_has_and_differences_that_round_to_nothing(small):
