@@ -12,6 +12,11 @@ from fairseq import options
 from ..errors import CommandExit, PruningError
 from .recipe import Recipe
 
+_FROM_PACKAGES = tuple(
+    f"argument --{name}" for name in ("gate-estimator", "arch", "task", "criterion", "optimizer")
+)
+"""How complaints about what a user's own package may add begin."""
+
 
 def arguments_of(flags: Mapping[str, Any]) -> list[str]:
     """Flags as a command line has them."""
@@ -43,7 +48,10 @@ def parse(recipe: Recipe, name: str, parser: Any, words: Sequence[str]) -> Any:
         raise end.error from None
     except SystemExit:
         last = (errors.getvalue().strip().splitlines() or ["it does not parse"])[-1]
-        raise PruningError(f"{command}: {last.partition('error: ')[2] or last}") from None
+        said = last.partition("error: ")[2] or last
+        if "invalid choice" in said and said.startswith(_FROM_PACKAGES):
+            said += ", or give the package that has it by --user-dir"
+        raise PruningError(f"{command}: {said}") from None
     for flag, value in getattr(recipe, name).items():
         if value is False and getattr(args, flag.replace("-", "_"), None) is True:
             raise PruningError(
