@@ -1,6 +1,7 @@
 """The flags of head pruning and distillation, and where a model finds those not its own."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from typing import Any, Optional
 
@@ -200,15 +201,25 @@ DISTILLATION_FLAGS: dict[str, Any] = {
 """The names and defaults of these flags."""
 
 
-def options_of_estimators() -> dict[str, tuple[Option, list[str]]]:
+def options_of_estimators(taken: Iterable[str] = ()) -> dict[str, tuple[Option, list[str]]]:
     """The options of all estimators by name, and which estimators have each.
 
+    Args:
+        taken: names of flags that a parser has, beside all that fairseq knows.
+
     Raises:
-        PruningError: two estimators have an option of one name and different defaults.
+        PruningError: an option's flag is another's, or two estimators have an option of one name
+            and different defaults.
     """
+    names = {*_taken_names(), *taken}
     found: dict[str, tuple[Option, list[str]]] = {}
     for name, estimator in ESTIMATORS.items():
         for option in estimator.options:
+            if option.name in names:
+                raise PruningError(
+                    f"the estimator {name} has an option {option.name}, and {option.flag} is a "
+                    "flag of fairseq-train already: give the option another name"
+                )
             first, owners = found.setdefault(option.name, (option, []))
             if option.default != first.default:
                 raise PruningError(
@@ -225,18 +236,13 @@ def add_pruning_flags(parser: Any) -> None:
     Which estimators there are is asked for here, so that others can be registered before.
 
     Raises:
-        PruningError: an estimator has an option whose flag is another's.
+        PruningError: as :func:`options_of_estimators`.
     """
     chosen = PruningConfig.__dataclass_fields__["gate_estimator"]
     choices: Any = ChoiceEnum(list(ESTIMATORS))
     added = [("gate_estimator", choices, field(default=chosen.default, metadata=chosen.metadata))]
-    taken = _taken_names() | {action.dest for action in parser._actions}
-    for name, (option, owners) in options_of_estimators().items():
-        if name in taken:
-            raise PruningError(
-                f"the estimator {owners[0]} has an option {name}, and {option.flag} is a flag of "
-                "fairseq-train already: give the option another name"
-            )
+    taken = (action.dest for action in parser._actions)
+    for name, (option, owners) in options_of_estimators(taken).items():
         metadata = {"help": f"{', '.join(owners)}: {option.text}"}
         added.append((name, Optional[float], field(default=option.default, metadata=metadata)))
     flags = make_dataclass("PruningFlags", added, bases=(PruningConfig,))

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from dsp_fairseq.errors import CommandExit
-from dsp_fairseq.estimators import ESTIMATORS, HardConcrete
+from dsp_fairseq.estimators import ESTIMATORS, Estimator, HardConcrete, Option
 
 PRICED = {
     "num_of_heads": None,
@@ -93,6 +93,13 @@ def test_a_fitting_schedule_does_not_warn(build, batch, caplog):
         build(6, max_update=100, cooldown_steps=50).train()(**batch)
         build(24, max_update=100, cooldown_steps=500).train()(**batch)
     assert not caplog.text
+
+
+def test_an_option_that_is_a_flag_of_fairseqs_is_refused_without_a_parser(build, monkeypatch):
+    options = (Option("dropout", 1.0, "what it does"),)
+    monkeypatch.setitem(ESTIMATORS, "own", type("Own", (Estimator,), {"options": options}))
+    with pytest.raises(CommandExit, match="estimator own has an option dropout"):
+        build(6)
 
 
 def test_an_estimator_takes_an_option_that_it_inherits(build, monkeypatch):
