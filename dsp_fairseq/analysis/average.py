@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ..checkpoints.checkpoint import SIGNATURE, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES, trained_budgets
 from ..checkpoints.validation import UNINITIALISED
 from ..checkpoints.weights import digest_of
-from ..data.dataspec import DataSpec
+from ..data.dataspec import DataSpec, data_folders
 from ..errors import PruningError, shortened
 from ..files import in_place_of, refuse_existing
 from ..heads.family import architecture
@@ -94,8 +95,15 @@ class _Member:
 
 
 def _languages(checkpoint: Checkpoint) -> dict[str, Any]:
-    flags = DataSpec.of(checkpoint.config("task")).flags
-    return {side: flags[side] for side in ("source_lang", "target_lang") if side in flags}
+    """Source and target language, where the flags or the data, if still there, say them."""
+    config = checkpoint.config("task")
+    spec, folder = DataSpec.of(config), config.get("data")
+    sides = ("source_lang", "target_lang")
+    known = {side: spec.flags[side] for side in sides if side in spec.flags}
+    if spec.is_translation and len(known) < len(sides) and isinstance(folder, str) and folder:
+        with suppress(PruningError):
+            return dict(zip(sides, spec.direction(data_folders(folder)[0]), strict=True))
+    return known
 
 
 def _standing(checkpoint: Checkpoint) -> str:

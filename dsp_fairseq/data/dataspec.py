@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -287,8 +287,12 @@ def refuse_other_dictionaries(model: Path, config: Mapping[str, Any], own: Path)
     trained_on = config.get("data")
     if not (isinstance(trained_on, str) and trained_on):
         return
-    folder = data_folders(trained_on)[0]
-    for path in sorted(own.glob("dict*.txt")):
+    folder, spec = data_folders(trained_on)[0], DataSpec.of(config)
+    paths = sorted(own.glob("dict*.txt"))
+    if spec.is_translation:
+        with suppress(PruningError):  # of other languages
+            paths = [own / f"dict.{language}.txt" for language in spec.direction(own)]
+    for path in paths:
         other = folder / path.name
         if other.is_file() and symbols_of(other) != symbols_of(path):
             raise PruningError(

@@ -181,6 +181,9 @@ def check_folder(run: Run) -> None:
         return
     stored = read_yaml(path)
     theirs = read_as(Recipe, stored.get("recipe") or {}, path)
+    if "package_sha256" not in stored:
+        # An earlier version imported the package, and recorded nothing of it.
+        theirs = theirs.with_package(run.recipe.user_dir)
     for name, there, here in theirs.differences(run.recipe):
         raise PruningError(
             f"{run.folder} holds a run with other settings ({name}: {there} there, {here} here): "

@@ -67,6 +67,8 @@ class Recipe:
             )
         if self.processes < 1:
             raise PruningError(f"'processes' must be 1 or more, not {self.processes}")
+        if self.user_dir is not None and Path(self.user_dir).resolve() == USER_DIR:
+            object.__setattr__(self, "user_dir", None)
         for name in _FLAGS:
             if (flags := getattr(self, name)) is not None:
                 object.__setattr__(self, name, merge_flags({}, flags))

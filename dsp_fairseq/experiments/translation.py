@@ -26,9 +26,8 @@ _OWN_FLAGS = {
     *("user-dir", "path", "gen-subset"),
     # Without them all hypotheses go to one file.
     *("results-path", "quiet", "num-shards", "shard-id"),
-    # With another value fairseq leaves out the last batch.
-    "required-batch-size-multiple",
 }
+_WHOLE = "required-batch-size-multiple"
 _OF_THE_REFERENCE = {"score-reference", "prefix-size"}
 """Flags with which fairseq gives out the reference, or its beginning, as a translation."""
 _JOINED_BY = {"bpe": {True, "@@ ", "@@", "subword_nmt"}, "sentencepiece": {True, "sentencepiece"}}
@@ -54,6 +53,11 @@ class Translation(Evaluation):
             raise PruningError(
                 f"recipe {recipe.name}: 'generate' has --{own[0]}, which dsp-run sets or needs: "
                 "leave it out"
+            )
+        if str(recipe.generate.get(_WHOLE, "1")) != "1":
+            raise PruningError(
+                f"recipe {recipe.name}: 'generate' has --{_WHOLE} {recipe.generate[_WHOLE]}, with "
+                "which fairseq leaves out the last batch: leave it out"
             )
         if forced := sorted(_OF_THE_REFERENCE & given_flags(recipe.generate)):
             raise PruningError(
@@ -114,7 +118,7 @@ class Translation(Evaluation):
             "path": str(checkpoint),
             "gen-subset": split,
             # Without it fairseq leaves out the last incomplete batch.
-            "required-batch-size-multiple": "1",
+            _WHOLE: "1",
             **data_spec(recipe).arguments(),
             **recipe.generate,
         }

@@ -218,7 +218,7 @@ def options_of_estimators(taken: Iterable[str] = ()) -> dict[str, tuple[Option, 
             if option.name in names:
                 raise PruningError(
                     f"the estimator {name} has an option {option.name}, and {option.flag} is a "
-                    "flag of fairseq-train already: give the option another name"
+                    "flag of fairseq's already: give the option another name"
                 )
             first, owners = found.setdefault(option.name, (option, []))
             if option.default != first.default:

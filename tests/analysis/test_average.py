@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from saved_models import read_head_map
+from tiny_data import write_data
 
 from dsp_fairseq.analysis.average import average_checkpoints, newest_checkpoints
 from dsp_fairseq.checkpoints.checkpoint import load_checkpoint
@@ -197,6 +198,13 @@ def test_models_of_two_directions_are_refused(save, tmp_path):
         return lambda state: state["cfg"].update(task=task)
 
     paths = [save("a", change=speaks("de", "en")), save("b", change=speaks("en", "de"))]
+    assert "source_lang is de and en" in _refused(paths, tmp_path)
+
+    def finds_out(state):
+        speaks(None, None)(state)
+        state["cfg"]["task"]["data"] = str(write_data(tmp_path / "data"))
+
+    paths[0] = save("c", change=finds_out)
     assert "source_lang is de and en" in _refused(paths, tmp_path)
 
 

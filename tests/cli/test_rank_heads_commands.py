@@ -265,5 +265,5 @@ def test_other_dictionaries_are_refused(dense, score, corpus, tmp_path):
             (tmp_path / path.name).write_bytes(path.read_bytes())
     for path in tmp_path.glob("dict.*.txt"):
         path.write_text("".join(path.read_text(encoding="utf-8").splitlines(True)[:-9]))
-    with pytest.raises(SystemExit, match="do not fit the dictionaries of"):
+    with pytest.raises(SystemExit, match="has other symbols or another order of them"):
         score(dense, "misfit.pt", "--data", tmp_path)

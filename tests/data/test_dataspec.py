@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from tiny_data import write_data
 
-from dsp_fairseq.data.dataspec import DataSpec, check_dictionaries, data_folders
+from dsp_fairseq.data.dataspec import (
+    DataSpec,
+    check_dictionaries,
+    data_folders,
+    refuse_other_dictionaries,
+)
 from dsp_fairseq.errors import PruningError
 
 
@@ -127,3 +132,17 @@ def test_validation_and_test_are_in_the_first_shard():
 def test_batches_are_counted_as_fairseq_makes_them(tmp_path, limits, batches):
     write_data(tmp_path, splits={"train": (5, 2, 3, 6)})
     assert _spec("").count_batches(tmp_path, "train", *limits) == batches
+
+
+def test_only_dictionaries_that_a_model_reads_are_compared(tmp_path):
+    trained, own = (write_data(tmp_path / name) for name in ("trained", "own"))
+    model, config = Path("model.pt"), {"_name": "translation", "data": str(trained)}
+    for folder in (trained, own):
+        (folder / "dict.fr.txt").write_text(f"{folder.name} 3\n")
+    refuse_other_dictionaries(model, config, own)
+    # Of a model of other languages, those are compared that both know.
+    elsewhere = {**config, "source_lang": "cs", "target_lang": "en"}
+    for known in (config, elsewhere):
+        (own / "dict.en.txt").write_text("b 1\n")
+        with pytest.raises(PruningError, match="has other symbols or another order of them"):
+            refuse_other_dictionaries(model, known, own)

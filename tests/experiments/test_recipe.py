@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dsp_fairseq import USER_DIR
 from dsp_fairseq.errors import PruningError
 from dsp_fairseq.experiments.commands import arguments_of
 from dsp_fairseq.experiments.recipe import load_recipe
@@ -132,6 +133,9 @@ def test_a_package_is_one_in_any_spelling_of_its_folder(recipe, tmp_path, monkey
     for same in ("pk/x/", "./pk/x", str(tmp_path / "pk/x")):
         assert not one.differences(one.with_package(same))
     assert one.differences(one.with_package("pk/y"))
+    # What is given without it too.
+    assert recipe(**{"user-dir": str(USER_DIR)}).user_dir is None
+    assert one.with_package(f"{USER_DIR}/").own_folder is None
     assert one.differences(recipe())
 
 

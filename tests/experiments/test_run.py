@@ -81,6 +81,12 @@ def test_a_run_goes_on_with_the_package_that_it_was_made_with(recipe, tmp_path, 
     (package / "parts.py").write_text("A = 1\n")
     check_folder(run)
 
+    # An earlier version recorded nothing of it.
+    record = yaml.safe_load((folder / RUN_FILE).read_text())
+    del record["package_sha256"], record["recipe"]["user-dir"]
+    (folder / RUN_FILE).write_text(yaml.safe_dump(record))
+    check_folder(run)
+
 
 def test_a_run_holds_the_prices_and_not_the_file_of_them(recipe, tmp_path):
     path = tmp_path / "costs.yaml"

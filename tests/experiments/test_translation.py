@@ -35,10 +35,13 @@ def test_references_are_not_scored_as_translations(recipe, flag):
         TRANSLATION.check_flags(recipe(generate={flag: "9"}))
 
 
-@pytest.mark.parametrize(
-    "flag",
-    ["path", "gen_subset", "--results-path", "quiet", "user-dir", "required-batch-size-multiple"],
-)
+def test_no_batch_is_left_out(recipe):
+    TRANSLATION.check_flags(recipe(generate={"required-batch-size-multiple": 1}))
+    with pytest.raises(PruningError, match="multiple 8, with which fairseq leaves out the last"):
+        TRANSLATION.check_flags(recipe(generate={"required-batch-size-multiple": 8}))
+
+
+@pytest.mark.parametrize("flag", ["path", "gen_subset", "--results-path", "quiet", "user-dir"])
 def test_what_dsp_run_says_of_generation_is_said_nowhere_else(recipe, flag):
     name = flag.strip("-").replace("_", "-")
     with pytest.raises(PruningError, match=f"'generate' has --{name}, which dsp-run sets or needs"):

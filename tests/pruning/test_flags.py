@@ -46,7 +46,7 @@ def test_an_option_that_the_parser_has_is_refused(monkeypatch):
     _with_option(monkeypatch, "sharpness")
     parser = ArgumentParser()
     parser.add_argument("--sharpness")
-    with pytest.raises(PruningError, match="--sharpness is a flag of fairseq-train already"):
+    with pytest.raises(PruningError, match="--sharpness is a flag of fairseq's already"):
         flags.add_pruning_flags(parser)
 
 
