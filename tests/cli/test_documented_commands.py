@@ -136,6 +136,13 @@ def multi30k(reader):
     reader.paste(f"bash data-prep/prepare-toy.sh --out data/multi30k-de-en {sizes}")
 
 
+@pytest.fixture(scope="module")
+def tanaka(reader):
+    """A folder that recipes take for the Tanaka corpus."""
+    sizes = "--train 300 --valid 20 --test 20"
+    reader.paste(f"bash data-prep/prepare-toy.sh --out data/tanaka-ja-en {sizes}")
+
+
 @pytest.mark.slow
 def test_readme(reader, mine):
     assert "sacrebleu" in mine
@@ -269,11 +276,12 @@ def test_the_training_page(reader, mine, multi30k):
 
 
 @pytest.mark.slow
-def test_the_results_page(reader, multi30k):
+def test_the_results_page(reader, multi30k, tanaka):
     reader.paste(_script("docs/results.md"))
     made = {path.parent.name for path in reader.folder.glob("runs/multi30k-*/*/result.json")}
     assert {"gumbel-k12-s1", "sigmoid-floor-k4-s1", "all-heads-k48-s1", "k12-s1"} <= made
-    assert {"by-cost-c13-s1", "taught-k12-s1", "closed-k6-s1"} <= made
+    assert {"by-cost-c13-s1", "taught-k12-s1", "closed-k6-s1", "fisher-k24-s1"} <= made
+    assert (reader.folder / "runs/tanaka-from-dense/sigmoid-k12-s1/result.json").exists()
 
 
 @pytest.mark.slow
