@@ -13,6 +13,7 @@ from sacremoses.corpus import NonbreakingPrefixes
 
 from dsp_text.cleaner import Cleaner
 from dsp_text.errors import TextError
+from dsp_text.language import without_region
 from dsp_text.settings import FORMAT_VERSION
 from dsp_text.subwords import KINDS
 
@@ -108,7 +109,7 @@ def text_settings(args: argparse.Namespace, source: str, target: str) -> TextSet
     # SentencePiece works on untokenised text.
     tokenized = args.subword == "bpe" and not args.no_tokenize
     known = NonbreakingPrefixes().available_langs
-    unknown = [code for code in (source, target) if code.lower().partition("_")[0] not in known]
+    unknown = [code for code in (source, target) if without_region(code) not in known]
     if tokenized and unknown:
         step(
             f"note: Moses has no abbreviations of {' and '.join(unknown)}, and takes those of "

@@ -9,6 +9,7 @@ import regex
 from sacremoses import MosesDetokenizer, MosesPunctNormalizer, MosesTokenizer
 
 from .blank import is_blank
+from .language import without_region
 
 
 class Cleaner:
@@ -23,8 +24,7 @@ class Cleaner:
         normalize: bool = True,
         escape: bool = False,
     ) -> None:
-        # Moses knows languages by two small letters: fr, and not fr_FR.
-        language = language.lower().partition("_")[0]
+        language = without_region(language)
         self._normalizer = MosesPunctNormalizer(lang=language) if normalize else None
         self._tokenizer = MosesTokenizer(lang=language) if tokenize else None
         self._detokenizer = MosesDetokenizer(lang=language) if tokenize else None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .errors import TextError
+from .language import without_region
 
 KINDS = ("bpe", "sentencepiece")
 BPE_CODES = "codes.bpe"
@@ -45,7 +46,7 @@ def learn_subwords(
         if kind == "bpe":
             _learn_bpe(sentences, vocab_size, folder, total_symbols=not counts_merges)
         else:
-            wide = any(code.lower().partition("_")[0] in _WIDE for code in languages)
+            wide = any(without_region(code) in _WIDE for code in languages)
             _learn_sentencepiece(sentences, vocab_size, folder, "identity" if wide else "nmt_nfkc")
     except (RuntimeError, ValueError) as error:
         raise TextError(

@@ -108,7 +108,7 @@ def _languages(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _standing(checkpoint: Checkpoint) -> str:
     if not checkpoint.has_gates:
-        return "exported" if _is_export(checkpoint) else "dense"
+        return "exported" if checkpoint.is_export else "dense"
     heads = checkpoint.head_map()
     if heads.frozen:
         return "frozen"
@@ -123,10 +123,6 @@ def _standing(checkpoint: Checkpoint) -> str:
     )
 
 
-def _is_export(checkpoint: Checkpoint) -> bool:
-    return checkpoint.lacks_heads or SIGNATURE in checkpoint.state
-
-
 def _budgets(checkpoint: Checkpoint) -> list[int]:
     return trained_budgets(checkpoint.weights[f"{GATES}budgets"])
 
@@ -134,7 +130,7 @@ def _budgets(checkpoint: Checkpoint) -> list[int]:
 def _head_maps(checkpoint: Checkpoint, standing: str) -> tuple[HeadMap, ...]:
     """The first is the checkpoint's own, the others are of its further budgets."""
     if not (checkpoint.has_gates or checkpoint.lacks_heads):
-        return (_zeroed(checkpoint),) if _is_export(checkpoint) else ()
+        return (_zeroed(checkpoint),) if checkpoint.is_export else ()
     own = checkpoint.head_map()
     if standing != "frozen":
         return (own,)

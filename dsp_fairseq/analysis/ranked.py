@@ -18,7 +18,7 @@ from fairseq.tasks import TASK_REGISTRY
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, SIGNATURE, Checkpoint, load_checkpoint
+from ..checkpoints.checkpoint import RANKED_BY, REPAIRED, Checkpoint, load_checkpoint
 from ..checkpoints.formats import GATES
 from ..checkpoints.weights import tie_embeddings
 from ..data.batches import to_gpu
@@ -173,7 +173,7 @@ def gated_checkpoint(dense: Checkpoint, output: Path, options: RankingOptions) -
 
 
 def _refuse_pruned(dense: Checkpoint) -> None:
-    if SIGNATURE in dense.state or dense.lacks_heads:
+    if dense.is_export:
         raise PruningError(
             f"{dense.path} is exported, its heads are chosen: give a dense checkpoint"
         )

@@ -126,6 +126,11 @@ class Checkpoint:
         """Whether closed heads were removed: an export, or one that was trained further."""
         return getattr(self.args, "kept_heads", None) is not None
 
+    @property
+    def is_export(self) -> bool:
+        """Whether its heads are chosen for good: an export, or one that was trained further."""
+        return self.lacks_heads or SIGNATURE in self.state
+
     def head_map(self, num_of_heads: int | str | None = None) -> HeadMap:
         """Which heads it keeps.
 

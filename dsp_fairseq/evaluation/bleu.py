@@ -10,6 +10,8 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from dsp_text.language import without_region
+
 from ..errors import PruningError
 from .generated import read_output
 from .references import References, check_references, read_references
@@ -65,7 +67,7 @@ def tokenizer_for(language: str) -> str:
     Those of Japanese and Korean need more than sacreBLEU: without it, characters are words, as
     they are in Thai and others that are written without spaces.
     """
-    code = language.lower().split("_")[0]
+    code = without_region(language)
     name = _OF_LANGUAGE.get(_TWO_LETTERS.get(code, code), "13a")
     try:
         BLEU(tokenize=name)
